@@ -1,5 +1,5 @@
 # The image of tutumd, with all extras. `script/image` builds it, and with `--wheels` from a folder, without any network.
-ARG BASE=python:3.13-slim
+ARG BASE=python:3.13-slim@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b
 
 FROM ${BASE} AS build
 WORKDIR /build

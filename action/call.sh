@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Calls a webhook handler, waits, and reports: the only step of action.yml. Works with the bash 3.2 of macOS.
 #
-# The URL is a password. It is masked in the log, and passed to curl on stdin: it stands in no command line.
+# The URL and the identity token are credentials. They are masked in the log, and passed to curl on stdin: they stand in
+# no command line.
 set -euo pipefail
 
 readonly tries=5           # of the call, all with the same key
@@ -9,7 +10,9 @@ readonly longest_pause_s=60
 readonly poll_s=50         # proxies cut silent connections after 60 s
 
 url=${CALL_URL-} wait_s=${CALL_WAIT-} tag=${CALL_TAG-} amount=${CALL_AMOUNT-} data=${CALL_DATA-} key=${CALL_KEY-}
-unset CALL_URL CALL_DATA # curl need not have them in its environment
+oidc=${CALL_OIDC-} audience=${CALL_AUDIENCE-}
+token_url=${ACTIONS_ID_TOKEN_REQUEST_URL-} token_bearer=${ACTIONS_ID_TOKEN_REQUEST_TOKEN-} token=''
+unset CALL_URL CALL_DATA ACTIONS_ID_TOKEN_REQUEST_TOKEN # curl need not have them in its environment
 state='' reason='' action='' notes='' log_tail='' change='' failure=''
 
 quote='"' newline=$'\n' return=$'\r' ampersand='&amp;' less='&lt;' greater='&gt;'
@@ -110,6 +113,7 @@ request() { # Send a request: $1 method, $2 URL, $3 seconds that the server may 
             printf 'request = "%s"\nurl = "%s"\n' "$1" "$2"
             if [ "$1" = POST ]; then
                 printf 'header = "Idempotency-Key: %s"\nheader = "Content-Type: application/json"\n' "$key"
+                if [ -n "$token" ]; then printf 'header = "Authorization: Bearer %s"\n' "$token"; fi
             fi
         } | curl -q --silent --show-error --connect-timeout 10 --max-time "$(($3 + 30))" --user-agent tutumd-action \
             ${body_option[@]+"${body_option[@]}"} --output "$folder/body" --dump-header "$folder/headers" --write-out '%{http_code}' --config - \
@@ -159,6 +163,27 @@ check_inputs() {
         finish error 'Wrong input' 'tag must be the tag of an image alone, such as v1.2.'
     [[ $key =~ ^[A-Za-z0-9_.:/+=-]{0,200}$ ]] ||
         finish error 'Wrong input' 'key must have at most 200 letters, digits, and signs such as - and _.'
+    [[ $oidc =~ ^(true|false)?$ ]] || finish error 'Wrong input' 'oidc must be true or false.'
+    [[ $audience =~ ^[A-Za-z0-9_.:/~-]{0,200}$ ]] ||
+        finish error 'Wrong input' 'audience must be a text such as https://hooks.example.com.'
+}
+
+request_token() { # Request the identity token of the job. All tries of a call have the same token: it is their key.
+    if [ -z "$token_url" ] || [ -z "$token_bearer" ]; then
+        finish error 'No identity token' "The job may not request an identity token. It needs the permission id-token: \
+write (Forgejo: enable-openid-connect: true). Pull requests from forks get no token."
+    fi
+    if [ -z "$audience" ] && [[ $url =~ ^https?://[^/]+ ]]; then audience=${BASH_REMATCH[0]}; fi
+    local problem=''
+    : >"$folder/body"
+    printf 'url = "%s&audience=%s"\nheader = "Authorization: bearer %s"\n' "$token_url" "$audience" "$token_bearer" |
+        curl -q --silent --show-error --fail --retry 3 --connect-timeout 10 --max-time 30 --output "$folder/body" \
+            --config - 2>"$folder/error" || problem=$(sed 's/^curl: //' "$folder/error")
+    token=$(match '"value" *: *"([A-Za-z0-9_.-]+)"')
+    if [ -z "$token" ]; then
+        finish error 'No identity token' "The issuer gave no token${problem:+: $problem}"
+    fi
+    printf '::add-mask::%s\n' "$token"
 }
 
 call() { # Call the handler. An unclear end is repeated, with the same key, so that it cannot count twice.
@@ -229,6 +254,7 @@ main() {
         # The same for all tries of this step only. The jobs of a matrix differ in no variable, so mktemp's letters do it.
         key="github-${GITHUB_RUN_ID:-}-${GITHUB_RUN_ATTEMPT:-}-${folder##*.}"
     fi
+    if [ "$oidc" = true ]; then request_token; fi
     call
     action=$(header_of X-Tutum-Action-URI)
     action=${action%/} action=${action##*/}

@@ -45,6 +45,7 @@ def json_list() -> str:
             "name": field.name,
             "default": field.json_default,
             "example": field.example,
+            "operation": field.operation,
         }
         for field in FIELDS.values()
     ]

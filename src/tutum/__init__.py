@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tutum.notification import Notification, NotificationTarget, TargetTest
     from tutum.results import Accepted, Outcome, Plan, ServiceImage, Trial
     from tutum.service import Container, Service
+    from tutum.webhook_group import GroupProgress, WebhookGroup
     from tutum.webhook_handler import Handler, WebhookHandler
 
 #: User name. None: from the environment, then from ~/.tutum.
@@ -47,6 +48,7 @@ _MODULES = {
     "Client": "client",
     "Container": "service",
     "FreezeWindow": "freeze",
+    "GroupProgress": "webhook_group",
     "Handler": "webhook_handler",
     "NonUniqueIdentifier": "errors",
     "Notification": "notification",
@@ -62,6 +64,7 @@ _MODULES = {
     "TutumAuthError": "errors",
     "TutumConnectionError": "errors",
     "Utils": "lookup",
+    "WebhookGroup": "webhook_group",
     "WebhookHandler": "webhook_handler",
 }
 
@@ -72,6 +75,7 @@ __all__ = [
     "Client",
     "Container",
     "FreezeWindow",
+    "GroupProgress",
     "Handler",
     "NonUniqueIdentifier",
     "Notification",
@@ -87,6 +91,7 @@ __all__ = [
     "TutumAuthError",
     "TutumConnectionError",
     "Utils",
+    "WebhookGroup",
     "WebhookHandler",
     "__version__",
     "apikey",

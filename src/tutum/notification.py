@@ -16,6 +16,7 @@ FIELDS: dict[str, Any] = {
     "stack": None,
     "include_log": False,
     "repeat": 3600,
+    "per_group_call": True,
     "enabled": True,
 }
 
@@ -51,6 +52,7 @@ class NotificationTarget(EditableResource):
         stack: The only stack that it is told of; None: all.
         include_log: Whether the last output of a failed container is sent.
         repeat: An equal failure is sent at most once in this time, in seconds; 0: each.
+        per_group_call: Whether one message tells of all actions of a group's call; otherwise each action has its own.
         disabled_reason: Why the server disabled it; empty if its owner did.
         pending, dead: How many notifications wait to be sent, and how many could not be sent.
         secret: Signing secret of a webhook, if the server generated it with the last `save`.
@@ -113,6 +115,7 @@ class Notification(Resource):
         event: Such as `action.failed`.
         state: `pending`, `sent` or `dead`.
         service, action: Paths; None if it is about none.
+        group_call: Path of the group call whose end it tells; None if it is about none.
         service_name: Name of the service, with the stack; empty if it is about none.
         due_datetime: When the next attempt is due; None if there is none.
         attempts: How many attempts were made.

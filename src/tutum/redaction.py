@@ -5,7 +5,7 @@ import re
 
 # A handler's UUID in a path or filter, and the token of a call's status URL.
 _SECRET_IN_PATH = re.compile(
-    r"(?i)(?:(?:webhook(?:/|%(?:25)*2f)+handler|(?:/|%2f)trigger)(?:/|%(?:25)*2f)+(?:\?(?:[^\s\"']*&)?uuid(?:__startswith)?=)?"
+    r"(?i)(?:(?:webhook(?:/|%(?:25)*2f)+(?:handler|group)|(?:/|%2f)trigger)(?:/|%(?:25)*2f)+(?:\?(?:[^\s\"']*&)?uuid(?:__startswith)?=)?"
     r"|/api/v1/status(?:/|%(?:25)*2f)+)(?P<secret>(?:(?!%(?:25)*(?:2f|3f))[^/\s\"'?&])+)"
 )
 _CREDENTIALS_IN_URL = re.compile(r"(://)[^/@\s]+@")

@@ -5,6 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from shlex import quote
 from typing import Any
+from urllib.parse import quote as quote_query
+from urllib.parse import urlsplit
+
+from tutum.version import __version__
 
 _Fields = Mapping[str, Any]
 
@@ -79,6 +83,17 @@ curl -sS --fail-with-body -X POST -H "PRIVATE-TOKEN: $GITLAB_TOKEN" \\
         credential=' --data-urlencode "token=$SECRET"',
         job="# Or a job in .gitlab-ci.yml, which fails if the run fails; save the URL as masked variable TUTUM_URL:",
     ),
+    "forgejo": _Sender(
+        name="Forgejo",
+        preset="forgejo",
+        text="""\
+# A webhook of the repository: Settings, Webhooks, Add webhook, Forgejo
+Target URL:        {url}
+POST content type: application/json{credential}
+""",
+        credential="\nSecret:            …   # one of the handler's secrets",
+        job="# Or a step of a workflow, which fails if the run fails; save the URL as the secret TUTUM_URL:",
+    ),
     "dockerhub": _Sender(
         name="Docker Hub",
         preset="",
@@ -106,9 +121,43 @@ Webhook URL:  {url}
 }
 
 #: Text before the call in the step or job of a pipeline, and the indentation of further lines.
+_STEP = ("- name: Redeploy\n  env:\n    TUTUM_URL: ${{ secrets.TUTUM_URL }}\n  run: ", "\n    ")
 _JOBS = {
-    "github": ("- name: Redeploy\n  env:\n    TUTUM_URL: ${{ secrets.TUTUM_URL }}\n  run: ", "\n    "),
+    "github": _STEP,
+    "forgejo": _STEP,
     "gitlab": ("redeploy:\n  image: curlimages/curl\n  script:\n    - ", "\n      "),
+}
+
+#: Jobs of a pipeline that call with an identity token. `{call}` holds the lines that call with the token.
+_IDENTITY_JOBS = {
+    "github": """\
+redeploy:
+  runs-on: ubuntu-latest
+  permissions:
+    id-token: write
+  steps:
+    - uses: tutumd/tutumd/action@v{version}
+      with:
+        url: {url}
+        oidc: true{inputs}""",
+    "gitlab": """\
+redeploy:
+  image: curlimages/curl
+  id_tokens:
+    TUTUM_TOKEN:
+      aud: {audience}
+  script:
+    - |
+      {call}""",
+    "forgejo": """\
+redeploy:
+  runs-on: docker
+  enable-openid-connect: true
+  steps:
+    - run: |
+        TUTUM_TOKEN=$(curl -sS --fail -H "Authorization: Bearer $ACTIONS_ID_TOKEN_REQUEST_TOKEN" \\
+          "$ACTIONS_ID_TOKEN_REQUEST_URL&audience={quoted}" | sed -n 's/.*"value" *: *"\\([^"]*\\)".*/\\1/p')
+        {call}""",
 }
 
 #: The senders that have snippets.
@@ -129,6 +178,12 @@ def snippet(target: str, url: str, handler: _Fields) -> str:
     if target == "curl":
         return _curl(url, handler)
     sender, verify = _SENDERS[target], handler.get("verify") or {}
+    if verify.get("preset") == "oidc" and target in _IDENTITY_JOBS:
+        claims = ", ".join(
+            f"{name} {globs if isinstance(globs, str) else ' or '.join(globs)}"
+            for name, globs in verify["claims"].items()
+        )
+        return f"# The handler accepts tokens of {verify['issuer']} with {claims}.\n{write_job(target, handler, url)}\n"
     text = sender.text.replace("{url}", url)
     if verify.get("preset") == sender.preset and not verify.get("header"):
         start = f"{_READ_SECRET}\n" if "$SECRET" in sender.credential else ""
@@ -139,7 +194,7 @@ def snippet(target: str, url: str, handler: _Fields) -> str:
     elif sender.preset:
         wanted = json.dumps({"verify": {"preset": sender.preset, "secrets": ["…"]}}, ensure_ascii=False)
         remark = f"\n# This handler checks no signature. To accept only {sender.name}, set {wanted}.\n"
-        remark += f"\n{sender.job}\n{write_job(target, handler)}\n" if sender.job else ""
+        remark += f"\n{sender.job}\n{write_job(target, handler, url)}\n" if sender.job else ""
     return text.replace("{credential}", "") + remark
 
 
@@ -155,14 +210,48 @@ def _curl(url: str, handler: _Fields) -> str:
     return "\n".join([*lines, write_call(url, handler)])
 
 
-def write_job(target: str, handler: _Fields) -> str:
-    """Return the step or job that calls a handler, for a pipeline of `github` or `gitlab`. It does not contain the URL.
+def write_job(target: str, handler: _Fields, url: str = VARIABLE) -> str:
+    """Return the step or job that calls a handler, for a pipeline of `github`, `gitlab` or `forgejo`.
 
-    The pipeline has the URL as the secret variable TUTUM_URL.
+    It contains the URL only if the handler checks identity tokens. Otherwise, the pipeline has the URL as the secret
+    variable TUTUM_URL.
     """
+    verify = handler.get("verify") or {}
+    if verify.get("preset") == "oidc":
+        return _write_identity_job(_IDENTITY_JOBS[target], handler, url)
     (start, indentation), call = _JOBS[target], write_call(VARIABLE, handler)
     is_block = "\n" in call or ": " in call
     return start + (indentation.join(["|", *call.splitlines()]) if is_block else call)
+
+
+def _write_identity_job(text: str, handler: _Fields, url: str) -> str:
+    given, tag = handler["verify"].get("audience"), _find_tag(handler)
+    inputs = {"audience": given, "tag": tag}
+    audience = find_audience(url, handler)
+    values = {
+        "version": __version__,
+        "url": url,
+        "inputs": "".join(f"\n        {name}: {json.dumps(value)}" for name, value in inputs.items() if value),
+        "audience": json.dumps(audience),
+        "quoted": quote_query(audience, safe=":/"),
+    }
+    for name, value in values.items():
+        text = text.replace(f"{{{name}}}", value)
+    indentation = text.partition("{call}")[0].rpartition("\n")[2]
+    return text.replace("{call}", f"\n{indentation}".join(write_call(url, handler).splitlines()[1:]))
+
+
+def find_audience(url: str, handler: _Fields) -> str:
+    """Return the audience of the identity tokens that a handler accepts."""
+    parts = urlsplit(url)
+    return str((handler.get("verify") or {}).get("audience") or f"{parts.scheme}://{parts.netloc}")
+
+
+def _find_tag(handler: _Fields) -> str:
+    """Return an example of the tag that a call may name; empty if a call names none."""
+    tag = handler.get("tag") or {}
+    example = next((glob for glob in tag.get("allow", ()) if not set("*?[") & set(glob)), "TAG")
+    return example if tag and tag.get("from", "query") == "query" else ""
 
 
 def write_call(url: str, handler: _Fields) -> str:
@@ -173,9 +262,8 @@ def write_call(url: str, handler: _Fields) -> str:
         handler: The handler as the API describes it.
     """
     lines, options = sign_call(handler.get("verify") or {})
-    tag = handler.get("tag") or {}
-    example = next((glob for glob in tag.get("allow", ()) if not set("*?[") & set(glob)), "TAG")
-    query = f"?tag={example}&wait=300" if tag and tag.get("from", "query") == "query" else "?wait=300"
+    tag = _find_tag(handler)
+    query = f"?tag={tag}&wait=300" if tag else "?wait=300"
     is_variable = url == VARIABLE
     called = f'"{url}{query}"' if is_variable else quote(url + query)
     lines.append(f"curl -sS --fail-with-body -X POST{options} {called}")
@@ -190,6 +278,11 @@ def sign_call(verify: _Fields) -> tuple[list[str], str]:
     preset = verify.get("preset")
     if not preset:
         return [], ""
+    if preset == "oidc":
+        audience = verify.get("audience") or "the origin of the URL"
+        return [
+            f"# TUTUM_TOKEN is an identity token of the job. Its audience is {audience}."
+        ], ' -H "Authorization: Bearer $TUTUM_TOKEN"'
     if preset == "gitlab":
         return [_READ_SECRET], ' -H "X-Gitlab-Token: $SECRET"'
     if preset == "token":

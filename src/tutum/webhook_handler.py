@@ -100,7 +100,7 @@ class WebhookHandler:
             operation: REDEPLOY (the default), SCALEUP or ROLLBACK.
             fields: Any fields of the reference of handler fields, such as max_uses=10. The server checks them.
         """
-        values = ({} if operation is None else {"operation": operation}) | _encode_dates(fields)
+        values = ({} if operation is None else {"operation": operation}) | encode_dates(fields)
         names = [name] if name is None or isinstance(name, str) else name
         self._added += [{"name": each_name, **values} for each_name in names]
 
@@ -130,7 +130,7 @@ class WebhookHandler:
             TutumApiError: The server refused, and nothing was changed; or another failure.
         """
         return _handler(
-            self._client.send("PATCH", *self._path(str(uuid)), body=_encode_dates(fields)).body, self._client
+            self._client.send("PATCH", *self._path(str(uuid)), body=encode_dates(fields)).body, self._client
         )
 
     def plan_save(self) -> builtins.list[dict[str, Any]]:
@@ -150,7 +150,7 @@ class WebhookHandler:
         Raises:
             TutumApiError: As `update`.
         """
-        body = _encode_dates(fields)
+        body = encode_dates(fields)
         return dict(self._client.send("POST", *self._path(str(uuid), "plan"), body=body).body["changes"])
 
     def rotate(self, uuid: str, grace: int | None = None) -> Handler:
@@ -290,7 +290,7 @@ def _handler(fields: dict[str, Any], client: Client) -> Handler:
     return Handler({**fields, "call_url": fields.get("call_url") or client.absolute_url(str(fields.get("url") or ""))})
 
 
-def _encode_dates(fields: Mapping[str, Any]) -> dict[str, Any]:
+def encode_dates(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return fields with dates in the API's form; a date without a time zone is local time."""
     return {
         name: value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value

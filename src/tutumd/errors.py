@@ -134,6 +134,12 @@ class UnavailableError(TutumdError):
     """The request cannot be served now. Nothing was changed: the caller can try later."""
 
 
+class KeysMissingError(UnavailableError):
+    """An issuer's keys were not fetched yet: the caller can try again after `retry_after_s` whole seconds."""
+
+    retry_after_s = 5
+
+
 class LockedError(UnavailableError):
     """Another process holds a lock for longer than a transaction should last."""
 

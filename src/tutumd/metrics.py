@@ -70,7 +70,7 @@ class CallMetrics:
         numbers = dict.fromkeys((*_OUTCOMES.values(), _OTHER), 0)
         for status, number in list(self._statuses.items()):
             numbers[_OUTCOMES.get(status, _OTHER)] += number
-        text = "Calls of webhook handlers that this web process responded to."
+        text = "Calls of webhook handlers and groups that this web process responded to."
         calls = CounterMetricFamily("tutumd_calls", text, labels=["outcome"])
         for outcome, number in numbers.items():
             calls.add_metric([outcome], number)
@@ -127,6 +127,11 @@ def _describe(figures: Figures | None) -> Iterator[Metric]:
     text = "Size of SQLite's write-ahead log, which grows while another process reads; 0 on PostgreSQL."
     yield GaugeMetricFamily("tutumd_sqlite_wal_bytes", text, value=figures.wal_bytes)
     yield from _describe_notifications(figures)
+    text = "Age of an issuer's keys for identity tokens, which are fetched every hour and used for 24 hours."
+    ages = GaugeMetricFamily("tutumd_issuer_keys_age_seconds", text, labels=["issuer"])
+    for url, age_s in figures.keys_age_s.items():
+        ages.add_metric([url], age_s)
+    yield ages
     yield from _describe_totals([engine.name for engine in figures.engines], figures.totals)
 
 

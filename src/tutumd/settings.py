@@ -28,6 +28,8 @@ _USER_HEADER = re.compile(r"(?!(?i:authorization|cookie|host|forwarded|x-forward
 _HOST = re.compile(r"[\w.:%-]+")
 _NAMESPACE = re.compile(r"\*|[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _POSTGRES_URL = re.compile(r"(postgres(ql)?://\S+)?")
+# RFC 8414, section 2: an issuer has no query and no fragment. Its URL is compared with `iss` as text.
+_ISSUER = re.compile(r"(github|gitlab|forgejo|other)=(?=.{1,255}$)https?://[\w.:\[\]-]+(/[\w.~/-]*)?", re.ASCII)
 _PUBLIC_URL = re.compile(
     r"((?!.*/api/v1/?$)https?://(\[[0-9A-Fa-f:.]+\]|\w[\w-]*(\.\w[\w-]*)*\.?)(:(6[0-5]|[1-5]?[0-9])?[0-9]{1,3})?"
     r"(/(?!\.\.?(/|$))[A-Za-z0-9._~-]+)*/?)?"
@@ -193,6 +195,15 @@ class Settings(BaseSettings):
     ] = _setting("", "Header in which proxies of `--trusted-proxies` name the signed-in user.", _EDGE)
     notify_allow: _Networks = _setting(
         (), "Networks that are not public, or are reached without TLS, to which notifications may be sent.", _NOTIFY
+    )
+    oidc_issuer: Annotated[
+        tuple[Annotated[str, _like(_ISSUER, "must be like github=https://token.actions.githubusercontent.com")], ...],
+        *_List,
+    ] = _setting(
+        ("github=https://token.actions.githubusercontent.com", "gitlab=https://gitlab.com"),
+        "`KIND=URL` of the issuers whose identity tokens handlers may accept. `KIND` is `github`, `gitlab`, `forgejo`"
+        " or `other`.",
+        _EDGE,
     )
     demo: bool = _setting(
         False,

@@ -35,6 +35,16 @@ def _verify() -> st.SearchStrategy[dict[str, Any]]:
             {"preset": st.just("hmac"), "header": _HEADERS, "secrets": several},
             optional=hmac | {"prefix": st.sampled_from(["sha256=", "v1,"])},
         ),
+        st.fixed_dictionaries(
+            {
+                "preset": st.just("oidc"),
+                "issuer": st.sampled_from(["github", "https://token.actions.githubusercontent.com"]),
+                "claims": st.dictionaries(_NAMES.map(str.strip), _lists(_GLOBS), max_size=5).map(
+                    lambda claims: claims | {"repository": "me/*"}
+                ),
+            },
+            optional={"audience": st.just("https://tutum.example.com")},
+        ),
         st.just({"preset": "standard-webhooks", "secrets": ["whsec_" + "QUJD" * 8, "whsec_" + "REVG" * 8]}),
     )
 

@@ -228,6 +228,56 @@ def test_an_unexpected_answer_fails(scripted: Scripted, tmp_path: Path, answers:
     assert told in ran.log
 
 
+TOKEN = "eyJhbGciOiJub25lIn0.e30.c2ln"
+
+
+@pytest.mark.parametrize(("given", "audience"), [({}, ""), ({"audience": "my-deploys"}, "my-deploys")])
+def test_an_identity_token_is_requested_once_and_stands_in_no_log(
+    scripted: Scripted, tmp_path: Path, given: dict[str, str], audience: str
+) -> None:
+    server = f"http://127.0.0.1:{scripted.server_port}"
+    answers: list[Answer] = [
+        (200, {}, {"count": 1, "value": TOKEN}),
+        (503, {"Retry-After": "0"}, {"error": "away"}),
+        (202, {}, {"name": "ci", "status_url": STATUS}),
+        (200, {}, progress("Success")),
+    ]
+    scripted.answers = answers
+    requests = {"ACTIONS_ID_TOKEN_REQUEST_URL": f"{server}/token?v=2", "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "s3cret"}
+    ran = run(tmp_path, {"url": f"{server}{CALL}", "oidc": "true", **given}, **requests)
+    assert (ran.code, ran.outputs["state"]) == (0, "Success")
+    assert [(method, headers.get("Authorization")) for method, _, headers, _ in scripted.requests] == [
+        ("GET", "bearer s3cret"),
+        ("POST", f"Bearer {TOKEN}"),
+        ("POST", f"Bearer {TOKEN}"),
+        ("GET", None),
+    ]
+    assert scripted.requests[0][1] == f"/token?v=2&audience={audience or server}"
+    assert TOKEN in ran.masked
+    assert TOKEN not in ran.log + ran.summary
+
+
+@pytest.mark.parametrize(
+    ("answers", "told"),
+    [
+        (None, "needs the permission id-token: write"),
+        ([(403, {}, "no")], "The issuer gave no token: (22) The requested URL returned error: 403"),
+        ([(200, {}, {"count": 0})], "The issuer gave no token"),
+    ],
+)
+def test_a_job_without_an_identity_token_calls_nothing(
+    scripted: Scripted, tmp_path: Path, answers: list[Answer] | None, told: str
+) -> None:
+    server = f"http://127.0.0.1:{scripted.server_port}"
+    scripted.answers = list(answers or [])
+    requests = {"ACTIONS_ID_TOKEN_REQUEST_URL": f"{server}/token?v=2", "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "s3cret"}
+    ran = run(tmp_path, {"url": f"{server}{CALL}", "oidc": "true"}, **(requests if answers else {}))
+    assert ran.code == 1
+    assert "::error title=No identity token::" in ran.log
+    assert told in ran.log
+    assert [method for method, *_ in scripted.requests] == ["GET"] * len(answers or [])
+
+
 def test_a_server_that_is_not_there_fails_and_is_named_without_the_url(tmp_path: Path) -> None:
     url = f"http://127.0.0.1:1{CALL}"
     ran = run(tmp_path, {"url": url}, PATH=f"{_impatient(tmp_path)}:/usr/bin:/bin")
@@ -279,7 +329,7 @@ HOSTILE = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize("value", HOSTILE)
-@pytest.mark.parametrize("name", ["url", "wait", "tag", "amount", "data", "key"])
+@pytest.mark.parametrize("name", ["url", "wait", "tag", "amount", "data", "key", "oidc", "audience"])
 def test_hostile_inputs_are_values(scripted: Scripted, tmp_path: Path, name: str, value: str) -> None:
     ran = call(scripted, tmp_path, [(200, {}, progress("Success"))], **{name: value})
     if name == "data":

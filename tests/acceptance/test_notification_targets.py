@@ -39,6 +39,8 @@ def test_a_target_is_created_changed_and_deleted_and_its_secrets_stay_secret(ann
     assert ann.send("POST", f"{at}plan/", {"settings": {"secret": SECRET}}).json["changes"] == {}
     changes = ann.send("POST", f"{at}plan/", {"settings": {"secret": made["secret"]}, "repeat": 5}).json["changes"]
     assert changes == {"settings": got["settings"], "repeat": 5}
+    changed = ann.send("PATCH", at, {"per_group_call": False}).json
+    assert (got["per_group_call"], changed["per_group_call"]) == (True, False)
     planned = ann.send("POST", f"{TARGETS}plan/", {"name": "new", **FORGE, "stack": None}).json
     assert (planned["name"], planned["kind"], planned["changes"]["settings"]["token"]) == ("new", "forge", "…")
     assert [each["name"] for each in objects(ann)] == ["oncall"]
@@ -136,7 +138,8 @@ def test_the_command_line_does_all_of_it(live_server: LiveServer) -> None:
     run("target", "set", service, "--events", "failed,engine.down", "--include-log", "--secret-file", "-", stdin=SECRET)
     shown = json.loads(run("target", "show", service, "--json"))
     assert (shown["events"], shown["include_log"]) == (["action.failed", "engine.down"], True)
-    run("target", "set", service, "--reset", "events", "--reset", "include_log", "--disable")
+    run("target", "set", service, "--reset", "events", "--reset", "include_log", "--disable", "--per-service")
+    assert "one message per service" in run("target", "show", service)
     shown = json.loads(run("target", "show", service, "--json"))
     assert (len(shown["events"]), shown["include_log"], shown["enabled"]) == (4, False, False)
     assert f"{service}: not sent: " in run("target", "test", service, code=1)

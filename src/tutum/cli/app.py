@@ -27,6 +27,7 @@ COMMANDS = {
     "logout": ("account", ""),
     "notification": ("notifications", "Manage who is notified of failures and other ends of actions."),
     "service": ("services", "List, inspect and operate services."),
+    "webhook-group": ("webhook_groups", "Manage and call the secret URLs of several services each."),
     "webhook-handler": ("webhook_handlers", "Manage and call the secret URLs of a service."),
     "whoami": ("account", ""),
 }

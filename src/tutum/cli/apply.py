@@ -1,4 +1,6 @@
-"""`tutum apply` and `export`: the webhook handlers of services, notification targets, and freeze windows, as a file."""
+"""`tutum apply` and `export`: the webhook handlers of services, webhook groups, notification targets, and freeze
+windows, as a file.
+"""
 
 import itertools
 import json
@@ -13,6 +15,8 @@ from typing import Annotated, Any
 import typer
 
 from tutum.cli.apply_freezes import WINDOWS, own_windows, plan_windows, window_fields
+from tutum.cli.apply_groups import GROUPS, group_fields, own_groups, plan_groups
+from tutum.cli.apply_groups import NOUN as GROUP
 from tutum.cli.apply_plan import (
     TARGETS,
     ServicePlan,
@@ -32,9 +36,11 @@ from tutum.errors import ObjectNotFound, TutumApiError
 from tutum.freeze import FreezeWindow
 from tutum.lookup import Utils
 from tutum.notification import NotificationTarget
+from tutum.redaction import shorten
 from tutum.service import Service
 from tutum.settings import origin_of
-from tutum.webhook_handler import FIELDS, Handler, WebhookHandler
+from tutum.webhook_group import WebhookGroup
+from tutum.webhook_handler import FIELDS, WebhookHandler
 
 DIFFERS_EXIT_CODE = 1
 _SIGNS = {"add": "+", "change": "~", "remove": "-"}
@@ -52,8 +58,8 @@ def apply(
         bool,
         typer.Option(
             "--prune",
-            help="Remove the handlers of the file's services, the notification targets, and the freeze windows, that it"
-            " does not name.",
+            help="Remove the handlers of the file's services, the webhook groups, the notification targets, and the"
+            " freeze windows, that it does not name.",
         ),
     ] = False,
     check: Annotated[
@@ -61,7 +67,7 @@ def apply(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; for CI.")] = False,
 ) -> None:
-    """Make webhook handlers, notification targets and freeze windows as a file says. It shows its plan, and asks.
+    """Make handlers, groups, notification targets and freeze windows as a file says. It shows its plan, and asks.
 
     Services that the file does not name are left alone. ${NAME} stands for a secret in an environment variable.
     """
@@ -69,6 +75,7 @@ def apply(
         text, shown = read_text("FILE", file), "stdin" if file == "-" else printable(file)
         wanted = read_handler_file(text, shown, os.environ)
         plans = [*make_plans(wanted.services, prune=prune), *plan_targets(wanted.targets, prune=prune)]
+        plans += plan_groups(wanted.groups, prune=prune)
         plans += plan_windows(wanted.freezes, prune=prune)
     except HandlerFileError as error:
         for problem in error.args:
@@ -99,7 +106,7 @@ def _describe(plans: Sequence[ServicePlan]) -> Iterator[str]:
         yield from (f"  {note}" for note in plan.notes)
     verbs = [step.verb for plan in plans for step in plan.steps]
     unchanged = sum(plan.unchanged for plan in plans)
-    has_others = not {TARGETS, WINDOWS}.isdisjoint(plan.title for plan in plans)
+    has_others = not {GROUPS, TARGETS, WINDOWS}.isdisjoint(plan.title for plan in plans)
     if not verbs:
         shown = "everything is" if has_others else count(unchanged, "handler")
         yield f"Nothing to do: {shown} as the file says."
@@ -124,8 +131,9 @@ def perform(steps: Sequence[Step]) -> None:
                 status=error.status,
             ) from error
         print(printable(f"{_DONE[step.verb]} {step.label}"))
-        if step.verb == "add" and step.service:
-            shown = f"tutum webhook-handler show {quote(step.service)} {quote(step.name)} --url"
+        if step.verb == "add" and step.noun in ("", GROUP):
+            of_handler = f"handler show {quote(step.service)}"
+            shown = f"tutum webhook-{of_handler if step.service else 'group show'} {quote(step.name)} --url"
             print(printable(f"  its URL is a password; print it with: {shown}"))
 
 
@@ -135,13 +143,13 @@ def export(
         list[str] | None,
         typer.Argument(
             metavar="[SERVICE]...",
-            help="Default: all that have webhook handlers, your notification targets, and your freeze windows.",
+            help="Default: all that have webhook handlers, and your groups, notification targets and freeze windows.",
             autocompletion=complete_service,
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Print webhook handlers, notification targets and freeze windows as a file for tutum apply.
+    """Print webhook handlers, groups, notification targets and freeze windows as a file for tutum apply.
 
     It holds no secret: it names variables instead.
     """
@@ -149,7 +157,8 @@ def export(
     blocks = ["\n".join(writer.lines_of(service)) for service in _services(services or [])]
     what = "Webhook handlers"
     if not services:
-        what += ", notification targets and freeze windows"
+        what += ", groups, notification targets and freeze windows"
+        blocks += ["\n".join(writer.lines_of_group(group)) for group in own_groups()]
         blocks += ["\n".join(writer.lines_of_target(target)) for target in NotificationTarget.list()]
         for window in own_windows():
             fields = window_fields(window, _service_of(window))
@@ -207,8 +216,17 @@ class _Writer:
             kept = [name for name in FIELDS if handler.get(name, FIELDS[name]["default"]) != FIELDS[name]["default"]]
             body = {name: handler[name] for name in ("name", "operation", *kept)}
             if "verify" in body:
-                body["verify"] = self._verification(service, handler)
+                body["verify"] = self._verification(f"{service.shown_name} {handler.name}", handler["verify"])
             yield from starmap(toml_line, body.items())
+
+    def lines_of_group(self, group: WebhookGroup) -> Iterator[str]:
+        """Yield the lines of a webhook group."""
+        if not group.name:
+            yield self._remark(f"not exported: the webhook group {shorten(group.uuid)}: a file needs names")
+            return
+        yield "[[group]]"
+        verify = self._verification(group.name, group.verify) if group.verify else None
+        yield from starmap(toml_line, group_fields(group, list(map(_name_of, group.services or [])), verify).items())
 
     def _remark(self, text: str) -> str:
         self.notes.append(printable(text))
@@ -221,11 +239,13 @@ class _Writer:
         variables = {key: self._name_variables(f"{target.name} {key}", 1)[0] for key in secret}
         yield from starmap(toml_line, target_fields(target, _service_of(target), variables).items())
 
-    def _verification(self, service: Service, handler: Handler) -> dict[str, Any]:
-        """Return what the handler checks."""
-        verify = dict(handler["verify"])
+    def _verification(self, name: str, verify: dict[str, Any]) -> dict[str, Any]:
+        """Return what a handler or group checks. `name` is for its variables."""
+        verify = dict(verify)
         number = verify.pop("secrets_set", 1)
-        return {**verify, "secrets": self._name_variables(f"{service.shown_name} {handler.name} secret", number)}
+        if not number:  # identity tokens need none
+            return verify
+        return {**verify, "secrets": self._name_variables(f"{name} secret", number)}
 
     def _name_variables(self, text: str, number: int) -> list[str]:
         """Return references to variables that no other secret of the file has, named after a text."""
@@ -250,21 +270,21 @@ def _reference(service: Service) -> dict[str, str]:
 def _service_of(limited: NotificationTarget | FreezeWindow) -> str | None:
     """Return the entry of the file for the service of a target or a window; None if it has none."""
     uuid = (limited.service or "").strip("/").rpartition("/")[2]
+    return _name_of(uuid) if uuid else None
+
+
+def _name_of(uuid: str) -> str:
+    """Return the entry of the file for a service."""
     try:
-        found = _reference(Service.fetch(uuid)) if uuid else {}
+        found = _reference(Service.fetch(uuid))
     except ObjectNotFound:  # the user does not see it any more
-        found = {}
-    return found["name"] if len(found) == 1 else uuid or None
+        return uuid
+    return found["name"] if len(found) == 1 else uuid
 
 
 def toml_line(key: str, value: Any) -> str:
-    """Return `key = value`.
-
-    Args:
-        key: Key with letters, digits, `-` and `_` only, as all fields have.
-        value: A text, number or flag, or a list or dict of these.
-    """
-    return f"{key} = {_toml(value)}"
+    """Return `key = value`. The value is a text, number or flag, or a list or dict of these."""
+    return f"{key if re.fullmatch(r'[A-Za-z0-9_-]+', key) else _toml(key)} = {_toml(value)}"
 
 
 def _toml(value: Any) -> str:

@@ -11,7 +11,7 @@ import typer
 from tutum.cli.options import moment_of, nearest, parse_pairs, read_secret, seconds_of, words
 from tutum.webhook_handler import FIELDS, Handler
 
-_PRESETS = ("github", "gitlab", "gitea", "forgejo", "bitbucket", "standard-webhooks", "hmac", "token")
+_PRESETS = ("github", "gitlab", "gitea", "forgejo", "bitbucket", "standard-webhooks", "hmac", "token", "oidc")
 _Texts = list[str] | None
 
 
@@ -39,7 +39,7 @@ def fields_of(
         typer.Option(
             metavar="PRESET",
             help="Check the signature or token of github, gitlab, gitea, forgejo, bitbucket, standard-webhooks, "
-            "hmac or token.",
+            "hmac or token, or the identity token of a CI job: oidc.",
             autocompletion=words(*_PRESETS),
         ),
     ] = None,
@@ -48,6 +48,17 @@ def fields_of(
         typer.Option(
             metavar="NAME=VALUE", help="hmac: header, algorithm, encoding, prefix. token: header. Repeatable."
         ),
+    ] = None,
+    issuer: Annotated[
+        str | None, typer.Option(metavar="ISSUER", help="oidc: github, gitlab, or the URL of another issuer.")
+    ] = None,
+    claims: Annotated[
+        _Texts,
+        typer.Option("--claim", metavar="NAME=GLOB", help="oidc: claim of the token: repository=me/shop. Repeatable."),
+    ] = None,
+    audience: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="oidc: audience of the token; default: the origin of the server's URL."),
     ] = None,
     secret_files: Annotated[
         _Texts,
@@ -132,7 +143,11 @@ def fields_of(
         "max_containers": max_containers,
         "rate_limit": rate_limit,
         "allow_from": _text(allow_from),
-        "verify": _verification(verify, verify_with or [], secret_files or []) or None,
+        "verify": {
+            **_verification(verify, verify_with or [], secret_files or []),
+            **_identity(issuer, audience, claims or []),
+        }
+        or None,
         "filter": _filter({"branch": branches, "tag": pushed_tags, "paths": paths}, filters or []),
         "tag": {"allow": _text(tags)} | ({"from": tag_from} if tag_from is not None else {}) if tags else None,
         "pass_body": pass_body if pass_body_as is None else pass_body_as,
@@ -197,9 +212,11 @@ def complete_verify(fields: dict[str, Any], stored: Handler | None) -> dict[str,
     has_secret = bool(known.pop("secrets_set", 0))
     if "preset" not in verify:
         if not known:
-            raise typer.BadParameter("--secret-file and --verify-with need --verify: how the sender is checked")
+            raise typer.BadParameter(
+                "--secret-file, --verify-with, --issuer, --audience and --claim need --verify: how to check the sender"
+            )
         verify = {**known, **verify}
-    if verify.get("secrets", has_secret or None) is None:
+    if verify["preset"] != "oidc" and verify.get("secrets", has_secret or None) is None:
         if not sys.stdin.isatty():
             raise typer.BadParameter("--verify needs --secret-file FILE, the sender's secret, or - for stdin")
         verify = {**verify, "secrets": _secrets_in("-")}
@@ -230,6 +247,16 @@ def _verification(preset: str | None, settings: Sequence[str], files: Sequence[s
         is_typed = list(files) == ["-"] and sys.stdin.isatty()
         verification["secrets"] = None if is_typed else [secret for file in files for secret in _secrets_in(file)]
     return verification
+
+
+def _identity(issuer: str | None, audience: str | None, claims: Sequence[str]) -> dict[str, Any]:
+    """Return the fields of the preset `oidc`. A claim that is given several times has several globs."""
+    globs: dict[str, list[str]] = {}
+    for name, glob in parse_pairs("--claim", claims):
+        globs.setdefault(name, []).append(glob)
+    found = {name: each[0] if len(each) == 1 else each for name, each in globs.items()} or None
+    fields = {"issuer": issuer, "audience": audience, "claims": found}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _secrets_in(file: str) -> list[str]:

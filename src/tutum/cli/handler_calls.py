@@ -1,6 +1,7 @@
 """`tutum webhook-handler call|test|deliveries|redeliver`: calls a handler, and shows the calls that it received."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import islice
 from typing import Annotated, Any
@@ -26,6 +27,7 @@ from tutum.cli.output import Columns, age, print_json, print_list, print_table, 
 from tutum.errors import ObjectNotFound, TutumApiError, TutumAuthError
 from tutum.redaction import redact
 from tutum.results import Accepted
+from tutum.webhook_handler import Handler
 
 PAIRS = ("", "")
 app = typer.Typer(rich_markup_mode=None)
@@ -39,6 +41,24 @@ DELIVERY_COLUMNS: Columns = {
     "ACTION": action_uuid,
     "REASON": lambda delivery: " ".join(str(delivery.get("reason") or delivery.get("action_reason") or "").split()),
 }
+
+
+@contextmanager
+def explained(noun: str, handler: Handler, command: str) -> Iterator[None]:
+    """Explain why a handler or group refuses a call. `command` shows it."""
+    try:
+        yield
+    except TutumAuthError as error:
+        # Not about the user's credentials: none were sent.
+        raise TutumApiError(
+            f"the {noun} accepts only calls that its sender signed: {error.message}. "
+            f"{command} --for curl prints how to sign one",
+            status=error.status,
+        ) from error
+    except ObjectNotFound as error:
+        raise ObjectNotFound(
+            f"the {noun} accepts no call now: {closed_reason(handler)}; see {command}", status=error.status
+        ) from error
 
 
 @app.command("call")
@@ -56,21 +76,8 @@ def call_handler(
 ) -> None:
     """Call a webhook handler."""
     webhook, handler = find(service, identifier)
-    try:
+    with explained("handler", handler, "tutum webhook-handler show SERVICE HANDLER"):
         accepted = webhook.call(handler.uuid, amount, tag=tag)
-    except TutumAuthError as error:
-        # Not about the user's credentials: none were sent.
-        raise TutumApiError(
-            f"the handler accepts only calls that its sender signed: {error.message}. "
-            "tutum webhook-handler show SERVICE HANDLER --for curl prints how to sign one",
-            status=error.status,
-        ) from error
-    except ObjectNotFound as error:
-        raise ObjectNotFound(
-            f"the handler accepts no call now: {closed_reason(handler)}; "
-            "see tutum webhook-handler show SERVICE HANDLER",
-            status=error.status,
-        ) from error
     _report(label_of(webhook, handler), accepted, wait=wait, timeout_s=timeout_s, quiet=quiet, as_json=as_json)
 
 

@@ -1,5 +1,5 @@
-"""Reads the file of `tutum apply`: services with their webhook handlers, notification targets, and freeze windows, in
-TOML.
+"""Reads the file of `tutum apply`: services with their webhook handlers, webhook groups, notification targets, and
+freeze windows, in TOML.
 """
 
 import json
@@ -13,6 +13,7 @@ from tutum.cli.options import VARIABLE, nearest
 from tutum.freeze import FIELDS as FREEZE_FIELDS
 from tutum.notification import FIELDS as TARGET_FIELDS
 from tutum.notification import SECRET_SETTINGS
+from tutum.webhook_group import FIELDS as GROUP_FIELDS
 from tutum.webhook_handler import FIELDS
 
 _EXAMPLES = {"name": "web", "engine": "docker", "kind": "webhook", "from": "Fri 16:00", "to": "Mon 06:00"}
@@ -24,7 +25,7 @@ class HandlerFileError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WantedObject:
-    """A handler, a notification target or a freeze window of the file.
+    """A handler, a webhook group, a notification target or a freeze window of the file.
 
     Attributes:
         place: Location for errors: `handlers.toml:12: ci of shop/web`.
@@ -54,6 +55,7 @@ class Wanted(NamedTuple):
     """All that a file names."""
 
     services: Sequence[WantedService]
+    groups: Sequence[WantedObject]
     targets: Sequence[WantedObject]
     freezes: Sequence[WantedObject]
 
@@ -76,16 +78,19 @@ def read_handler_file(text: str, file: str, variables: Mapping[str, str]) -> Wan
     except (ValueError, RecursionError) as error:
         raise HandlerFileError(f"{file}: this is not TOML: {error}") from error
     reader = _Reader(file, _find_lines(text, r"service\s*(\.\s*handler\s*)?"), variables)
-    reader.refuse_unknown(document, ("service", "notification", "freeze"), file)
+    reader.refuse_unknown(document, ("service", "group", "notification", "freeze"), file)
     services = [reader.read_service(table) for table in reader.tables(document, "service", file)]
+    reader.lines = _find_lines(text, "group")
+    groups = [reader.read_group(table) for table in reader.tables(document, "group", file)]
     reader.lines = _find_lines(text, "notification")
     targets = [reader.read_target(table) for table in reader.tables(document, "notification", file)]
-    reader.refuse_twice([(each.place, each.body["name"]) for each in targets])
+    for objects in (groups, targets):
+        reader.refuse_twice([(each.place, each.body["name"]) for each in objects])
     reader.lines = _find_lines(text, "freeze")
     freezes = [reader.read_freeze(table) for table in reader.tables(document, "freeze", file)]
     if reader.problems:
         raise HandlerFileError(*reader.problems)
-    return Wanted(services, targets, freezes)
+    return Wanted(services, groups, targets, freezes)
 
 
 def _find_lines(text: str, table: str) -> Iterator[int]:
@@ -109,6 +114,14 @@ class _Reader:
         handlers = tuple(self._handler(each, name) for each in self.tables(table, "handler", place))
         self.refuse_twice([(each.place, each.body["name"]) for each in handlers])
         return WantedService(place=place, name=name, engine=engine, handlers=handlers)
+
+    def read_group(self, table: Mapping[str, Any]) -> WantedObject:
+        place = f"{self._next_place()}: {table.get('name') or 'a group'}"
+        self.refuse_unknown(table, ("name", *GROUP_FIELDS), place)
+        body = {**table, "name": self._text(table, "name", place)}
+        if "verify" in table:
+            body["verify"] = self._fill_secrets(table["verify"], place)
+        return WantedObject(place=place, body=body)
 
     def read_target(self, table: Mapping[str, Any]) -> WantedObject:
         place = f"{self._next_place()}: {table.get('name') or 'a notification'}"

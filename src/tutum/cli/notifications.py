@@ -184,6 +184,7 @@ def show_target(identifier: TargetName, as_json: AsJson = False) -> None:
         ("events", ", ".join(target.events)),
         ("include log", "yes" if target.include_log else "no"),
         ("repeat", f"{target.repeat} s"),
+        ("group calls", "one message" if target.per_group_call else "one message per service"),
         ("state", "enabled" if target.enabled else f"disabled: {target.disabled_reason or 'by its owner'}"),
         ("pending", str(target.pending)),
         ("dead", str(target.dead)),

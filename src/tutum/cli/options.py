@@ -21,6 +21,7 @@ from tutum.errors import TutumApiError
 from tutum.lookup import Utils, describe, find_handler
 from tutum.notification import NotificationTarget
 from tutum.service import Service
+from tutum.webhook_group import WebhookGroup
 from tutum.webhook_handler import Handler, WebhookHandler
 
 COMPLETION_TIMEOUT_S = 1.0
@@ -68,6 +69,14 @@ def complete_target() -> list[str]:
     """Return the names of the notification targets."""
     try:
         return _harmless(target.name for target in NotificationTarget.iterate(client=_client()))
+    except TutumApiError:
+        return []
+
+
+def complete_group() -> list[str]:
+    """Return the names of the webhook groups. UUIDs are passwords, and not offered."""
+    try:
+        return _harmless(group.name or "" for group in WebhookGroup.iterate(client=_client()))
     except TutumApiError:
         return []
 

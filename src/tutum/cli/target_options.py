@@ -53,6 +53,10 @@ def target_fields_of(
     repeat: Annotated[
         str | None, typer.Option(metavar="SPAN", help="Send an equal failure once in this time; 0: each. Default: 1h.")
     ] = None,
+    per_group_call: Annotated[
+        bool | None,
+        typer.Option("--per-group-call/--per-service", help="Send one message for a group's call, or one per service."),
+    ] = None,
     enabled: Annotated[bool | None, typer.Option("--enable/--disable", help="Whether messages are sent.")] = None,
 ) -> dict[str, Any]:
     """Return the fields that the options set, in the form of the API."""
@@ -80,6 +84,7 @@ def target_fields_of(
         "events": None if events is None else [name for text in events for name in map(_event, text.split(","))],
         "include_log": include_log,
         "repeat": None if repeat is None else seconds_of("--repeat", repeat),
+        "per_group_call": per_group_call,
         "enabled": enabled,
     }
     set_fields = {name: value for name, value in fields.items() if value is not None}

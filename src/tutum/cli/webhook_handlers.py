@@ -54,7 +54,7 @@ def list_handlers(services: AnyServices = None, quiet: Quiet = False, as_json: A
     none = f"no webhook handlers: tutum webhook-handler create {' '.join(names.values()) if services else 'SERVICE'}"
     print_list(handlers, _columns(names, headings), quiet=quiet, as_json=as_json, none=none)
     if as_json:
-        _warn_of_loopback(handlers)
+        warn_of_loopback(handlers)
 
 
 def _columns(names: Mapping[str, str], headings: Sequence[str]) -> Columns:
@@ -150,7 +150,7 @@ def show_handler(
         _print_handler(webhook, handler, as_json=as_json)
         return
     print(handler.call_url if target is None else snippet(target, handler.call_url, handler).rstrip())
-    _warn_of_loopback([handler])
+    warn_of_loopback([handler])
 
 
 @app.command("rotate")
@@ -207,16 +207,16 @@ def _print_urls(handlers: list[Handler], advice: str, *, quiet: bool, as_json: b
     """Print UUIDs and URLs; with `quiet` only the UUIDs, with `as_json` all fields."""
     if as_json:
         print_json(handlers if len(handlers) != 1 else handlers[0])
-        _warn_of_loopback(handlers)
+        warn_of_loopback(handlers)
         return
     for handler in handlers:
         print(handler.uuid if quiet else f"{handler.uuid}\n{handler.call_url}")
     if not quiet:
-        _warn_of_loopback(handlers)
+        warn_of_loopback(handlers)
         hint(advice)
 
 
-def _warn_of_loopback(handlers: list[Handler]) -> None:
+def warn_of_loopback(handlers: list[Handler]) -> None:
     """Print advice if printed URLs direct other machines to themselves."""
     hosts = {urlsplit(handler.call_url).hostname or "" for handler in handlers}
     if any(host in ("localhost", "::1") or host.startswith("127.") for host in hosts):

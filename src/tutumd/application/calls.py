@@ -11,6 +11,7 @@ from datetime import datetime
 from tutumd.application.admission.encryption import PlaceholderCipher, SecretCipher
 from tutumd.application.admission.evaluate import CallInput, VerdictKind, evaluate, find_closed_reason, read_stored
 from tutumd.application.admission.fields import DEFAULTS, HandlerOptions
+from tutumd.application.admission.pushed_images import choose_pushed_tag, find_pushed
 from tutumd.errors import (
     NOT_FOUND,
     USED_UP,
@@ -20,8 +21,8 @@ from tutumd.errors import (
     SettingsError,
     UnavailableError,
 )
-from tutumd.model import MAX_AMOUNT, Accepted, Call, Evaluation, EvaluationNeeded, HandlerPath, NotQueued, Reference
-from tutumd.ports.intake import CallResult
+from tutumd.model import MAX_AMOUNT, Call, Evaluation, EvaluationNeeded, HandlerPath, Reference
+from tutumd.ports.intake import CallResult, Stored
 
 MAX_WAIT_S = 600
 
@@ -44,7 +45,7 @@ EvaluateCall = Callable[[EvaluationNeeded], Awaitable[Call]]
 
 async def accept(
     call: Call, store: StoreCall, evaluator: EvaluateCall, first_result: CallResult | None = None
-) -> tuple[Call, Accepted | NotQueued]:
+) -> tuple[Call, Stored]:
     """Evaluate and store a call, and return the stored result.
 
     The store accepts a call only if it was evaluated with the handler's current options. Otherwise it returns those
@@ -85,13 +86,15 @@ def evaluate_call(options: HandlerOptions, version: int, call_input: CallInput) 
     kind, reason = verdict.kind, verdict.reason
     if reason and kind is VerdictKind.NOT_FOUND:
         raise ClosedError(reason)
+    pushed = find_pushed(options.image, call_input.push) if options.image else ()
     return Evaluation(
         version=version,
         skip=reason if kind is VerdictKind.SKIPPED else None,
         refuse=reason if kind is VerdictKind.UNAUTHORIZED else None,
         invalid=reason.values[0] if reason and kind is VerdictKind.INVALID else "",
         verified=options.verify is not None,
-        tag=verdict.tag,
+        tag=verdict.tag or choose_pushed_tag(options.tag, pushed),
+        pushed=pushed,
         variable=verdict.variable,
         revision=verdict.revision,
         notes=verdict.notes,
@@ -101,6 +104,8 @@ def evaluate_call(options: HandlerOptions, version: int, call_input: CallInput) 
         debounce_s=options.debounce,
         skip_unchanged=options.skip_unchanged,
         rollback_hold=options.rollback_hold,
+        caller=verdict.identity.caller if verdict.identity else None,
+        key=verdict.identity.key if verdict.identity else None,
     )
 
 
@@ -173,7 +178,10 @@ class AdmissionCache:
 
 
 def _refuse_closed(options: HandlerOptions, uses: int, address: str, now: datetime) -> None:
-    is_used_up = options.max_uses is not None and uses >= options.max_uses
+    # The key of an identity token, which may repeat an accepted call, is unknown until the token is checked: then the
+    # store decides.
+    has_late_key = options.verify is not None and options.verify.preset == "oidc"
+    is_used_up = options.max_uses is not None and uses >= options.max_uses and not has_late_key
     closed = USED_UP if is_used_up else find_closed_reason(options, address, now)
     if closed:
         raise ClosedError(closed)

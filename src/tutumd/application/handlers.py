@@ -9,14 +9,17 @@ from typing import Any
 from tutumd.application.admission.encryption import PlaceholderCipher, SecretCipher
 from tutumd.application.admission.evaluate import (
     check_operation,
+    needs_secrets,
     parse_options,
     read_stored,
     write_public,
     write_stored,
 )
+from tutumd.application.admission.issuers import AllowedIssuers, check_issuer
 from tutumd.application.admission.json_checks import check_choice, check_number, quote
 from tutumd.errors import InvalidInputError, SettingsError, about
 from tutumd.model import Handler, NewHandler, Operation, User
+from tutumd.model.groups import Group
 from tutumd.ports.store import Store
 
 MAX_NAME_LENGTH = 255
@@ -46,6 +49,7 @@ def create(
     *,
     cipher: SecretCipher,
     now: datetime,
+    issuers: AllowedIssuers,
 ) -> tuple[Handler, ...]:
     """Create a handler for each JSON object: all of them or none.
 
@@ -53,7 +57,7 @@ def create(
         InvalidInputError: A value is invalid, or there are more than 100 objects.
         NotFoundError: The viewer has no such service.
     """
-    return store.add_handlers(viewer, service_uuid, _new_handlers(documents, cipher, now))
+    return store.add_handlers(viewer, service_uuid, _new_handlers(documents, cipher, now, issuers))
 
 
 def create_once(
@@ -65,13 +69,14 @@ def create_once(
     *,
     cipher: SecretCipher,
     now: datetime,
+    issuers: AllowedIssuers,
 ) -> tuple[Handler, bool]:
     """Create a handler for a form, and return it and True; if the form has already created a handler, return that
     handler and False.
 
     Raises as `create`, and ConflictError if another handler of the service has the name.
     """
-    return store.add_handler_once(viewer, service_uuid, _new_handler(document, cipher, now), form_sha256)
+    return store.add_handler_once(viewer, service_uuid, _new_handler(document, cipher, now, issuers), form_sha256)
 
 
 def plan_creation(
@@ -82,11 +87,12 @@ def plan_creation(
     *,
     cipher: SecretCipher,
     now: datetime,
+    issuers: AllowedIssuers,
 ) -> tuple[HandlerPlan, ...]:
     """Return the handlers that `create` would create. Nothing is stored. Raises as `create`."""
-    planned = _new_handlers(documents, cipher, now)
+    planned = _new_handlers(documents, cipher, now, issuers)
     store.service(viewer, service_uuid)
-    return tuple(HandlerPlan(after=new, changes=_differences({}, new.options, cipher)) for new in planned)
+    return tuple(HandlerPlan(after=new, changes=differences({}, new.options, cipher)) for new in planned)
 
 
 def change(
@@ -98,6 +104,7 @@ def change(
     *,
     cipher: SecretCipher,
     now: datetime,
+    issuers: AllowedIssuers,
     keeps_names_apart: bool = False,
 ) -> Handler:
     """Change the handler fields that a JSON object contains.
@@ -111,7 +118,7 @@ def change(
         viewer,
         service_uuid,
         uuid,
-        lambda handler: _changed_handler(handler, document, cipher, now),
+        lambda handler: _changed_handler(handler, document, cipher, now, issuers),
         keeps_names_apart=keeps_names_apart,
     )
 
@@ -125,15 +132,16 @@ def plan_change(
     *,
     cipher: SecretCipher,
     now: datetime,
+    issuers: AllowedIssuers,
 ) -> HandlerPlan:
     """Return the changes that `change` would make, including whether secrets differ.
 
     Nothing is stored. Raises as `change`.
     """
     handler = store.handler(viewer, service_uuid, uuid)
-    after = _changed_handler(handler, document, cipher, now)
+    after = _changed_handler(handler, document, cipher, now, issuers)
     renamed = {} if after.name == handler.name else {"name": after.name}
-    return HandlerPlan(after=after, changes=renamed | _differences(handler.options, after.options, cipher))
+    return HandlerPlan(after=after, changes=renamed | differences(handler.options, after.options, cipher))
 
 
 def rotate(store: Store, viewer: User, service_uuid: str, uuid: str, grace: object, *, now: datetime) -> Handler:
@@ -147,8 +155,8 @@ def rotate(store: Store, viewer: User, service_uuid: str, uuid: str, grace: obje
     return store.rotate_handler(viewer, service_uuid, uuid, now + timedelta(seconds=grace_s))
 
 
-def public_options(handler: Handler) -> dict[str, Any]:
-    """Return the options of a handler for its owner. Secrets are only counted, so they are not decrypted."""
+def public_options(handler: Handler | Group) -> dict[str, Any]:
+    """Return the options of a handler or group for its owner. Secrets are only counted, so they are not decrypted."""
     return write_public(read_stored(handler.options, PlaceholderCipher()))
 
 
@@ -169,42 +177,54 @@ def parse_operation(text: str | None) -> Operation:
     return Operation(check_choice("operation", text or "REDEPLOY", tuple(Operation)))
 
 
-def _new_handlers(documents: Sequence[Mapping[str, Any]], cipher: SecretCipher, now: datetime) -> list[NewHandler]:
+def _new_handlers(
+    documents: Sequence[Mapping[str, Any]], cipher: SecretCipher, now: datetime, issuers: AllowedIssuers
+) -> list[NewHandler]:
     if len(documents) > MAX_ENTRIES:
         raise InvalidInputError(f"at most {MAX_ENTRIES} handlers can be created at once, got {len(documents)}")
-    return [_new_handler(document, cipher, now) for document in documents]
+    return [_new_handler(document, cipher, now, issuers) for document in documents]
 
 
-def _new_handler(document: Mapping[str, Any], cipher: SecretCipher, now: datetime) -> NewHandler:
+def _new_handler(
+    document: Mapping[str, Any], cipher: SecretCipher, now: datetime, issuers: AllowedIssuers
+) -> NewHandler:
     operation = parse_operation(document.get("operation"))
-    options = parse_options(document, now)
-    check_operation(options, operation)
-    name = check_name(document.get("name"))
-    return _without_contradictions(
-        {}, NewHandler(name=name, operation=operation, options=write_stored(options, cipher))
-    )
+    options = change_options({}, document, operation, cipher, now, issuers)
+    return NewHandler(name=check_name(document.get("name")), operation=operation, options=options)
 
 
-def _changed_handler(handler: Handler, document: Mapping[str, Any], cipher: SecretCipher, now: datetime) -> NewHandler:
+def _changed_handler(
+    handler: Handler, document: Mapping[str, Any], cipher: SecretCipher, now: datetime, issuers: AllowedIssuers
+) -> NewHandler:
     if "operation" in document and parse_operation(document["operation"]) is not handler.operation:
         raise InvalidInputError("operation cannot be changed: create another handler")
     name = check_name(document["name"]) if "name" in document else handler.name
-    needed, untouched = _split_secrets(handler.options, document)
+    options = change_options(handler.options, document, handler.operation, cipher, now, issuers)
+    return NewHandler(name=name, operation=handler.operation, options=options)
+
+
+def change_options(
+    before: Mapping[str, Any],
+    document: Mapping[str, Any],
+    operation: Operation,
+    cipher: SecretCipher,
+    now: datetime,
+    issuers: AllowedIssuers,
+) -> dict[str, Any]:
+    """Return stored options after a request; `before` is empty for a new handler. Raises InvalidInputError."""
+    needed, untouched = _split_secrets(before, document)
     options = parse_options(document, now, read_stored(needed, cipher))
-    check_operation(options, handler.operation)
+    check_operation(options, operation)
+    if "verify" in document:  # a stored issuer may have been removed from the setting since
+        check_issuer(options.verify, issuers)
     after = {**write_stored(options, cipher), **untouched}
-    return _without_contradictions(handler.options, NewHandler(name=name, operation=handler.operation, options=after))
-
-
-def _without_contradictions(before: Mapping[str, Any], new: NewHandler) -> NewHandler:
-    """Return the handler. Raises InvalidInputError if its options contradict each other and did not before."""
-    for name, text in list_contradictions(new.options).items() - list_contradictions(before).items():
+    for name, text in list_contradictions(after).items() - list_contradictions(before).items():
         with about(name):
             raise InvalidInputError(text)
-    return new
+    return after
 
 
-def _differences(before: Mapping[str, Any], after: Mapping[str, Any], cipher: SecretCipher) -> dict[str, Any]:
+def differences(before: Mapping[str, Any], after: Mapping[str, Any], cipher: SecretCipher) -> dict[str, Any]:
     """Return the fields whose stored values differ, with the new values as the API shows them."""
     old, new = (write_public(read_stored(stored, PlaceholderCipher())) for stored in (before, after))
     has_other_secrets = "verify" in after and _secrets(before, cipher) != _secrets(after, cipher)
@@ -232,9 +252,7 @@ def _split_secrets(stored: Mapping[str, Any], document: Mapping[str, Any]) -> tu
     others = {name: value for name, value in stored.items() if name != "verify"}
     if "verify" not in document:
         return others, {"verify": stored["verify"]}
-    verify = document["verify"]
-    keeps_secrets = isinstance(verify, dict) and verify.get("secrets") is None
-    return (stored if keeps_secrets else others), {}
+    return (stored if needs_secrets(document["verify"]) else others), {}
 
 
 _BOTH = (

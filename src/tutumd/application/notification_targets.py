@@ -148,7 +148,7 @@ class TargetRules:
     def _fields(self, target: NewTarget | None) -> dict[str, Any]:
         """Return the fields of a target for comparisons, with its secrets."""
         if target is None:
-            return {"enabled": True, "service": None, "stack": None, "include_log": False}
+            return {"enabled": True, "service": None, "stack": None, "include_log": False, "per_group_call": True}
         return {
             "settings": decrypted(target, self._cipher),
             "events": list(target.events),
@@ -156,5 +156,6 @@ class TargetRules:
             "stack": target.stack,
             "include_log": target.include_log,
             "repeat": target.repeat_s,
+            "per_group_call": target.per_group_call,
             "enabled": target.enabled,
         }

@@ -18,6 +18,7 @@ from tutumd.application.target_settings import SETTINGS, Networks, TargetSetting
 from tutumd.errors import InvalidInputError, about
 from tutumd.model import CHOSEN_EVENTS, DEFAULT_EVENTS, MAX_REPEAT_S, Event, NewTarget, Target, TargetKind, User
 
+NAMES = ["name", "kind", "settings", "events", "service", "stack", "include_log", "repeat", "per_group_call", "enabled"]
 ADMIN_EVENTS = (Event.ENGINE_DOWN, Event.ENGINE_UP)
 
 
@@ -33,7 +34,7 @@ def check_target(
 
     Args:
         document: `name`, `kind`, `settings`, and perhaps `events`, `service` (UUID), `stack`, `include_log`, `repeat`
-            (seconds) and `enabled`. null resets a field or a setting to its default.
+            (seconds), `per_group_call` and `enabled`. null resets a field or a setting to its default.
         allowed: Networks of the setting `--notify-allow`.
         before: The target to change: absent fields and settings stay. A secret stays if it is given as
             `shown_settings` shows it.
@@ -41,11 +42,7 @@ def check_target(
     Raises:
         InvalidInputError: A value is wrong, or only admins may have such a target or choose such an event.
     """
-    given = check_fields(
-        "a notification target",
-        document,
-        ("name", "kind", "settings", "events", "service", "stack", "include_log", "repeat", "enabled"),
-    )
+    given = check_fields("a notification target", document, NAMES)
     kind = _check_kind(given, viewer, before)
     target = _start(kind, viewer, before)
     for name, (attribute, check) in _fields(target, viewer).items():
@@ -107,6 +104,7 @@ def _fields(target: NewTarget, viewer: User) -> dict[str, tuple[str, Callable[[A
         "stack": ("stack", lambda value: check_text("stack", value, 255)),
         "include_log": ("include_log", lambda value: check_flag("include_log", value)),
         "repeat": ("repeat_s", lambda value: check_number("repeat", value, 0, MAX_REPEAT_S)),
+        "per_group_call": ("per_group_call", lambda value: check_flag("per_group_call", value)),
         "enabled": ("enabled", lambda value: check_flag("enabled", value)),
     }
 

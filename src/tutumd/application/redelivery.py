@@ -11,7 +11,8 @@ from tutumd.application.admission.encryption import SecretCipher
 from tutumd.application.admission.evaluate import CallInput, CheckResult, Verdict, explain, read_stored
 from tutumd.application.calls import AdmissionCache, StoreCall, accept, evaluate_call
 from tutumd.errors import ConflictError, InvalidInputError, NotFoundError, Reason
-from tutumd.model import Accepted, Call, Delivery, EvaluationNeeded, Handler, NotQueued, Origin, User
+from tutumd.model import Call, Delivery, EvaluationNeeded, Handler, Origin, User
+from tutumd.ports.intake import Stored
 from tutumd.ports.store import Store
 
 
@@ -27,7 +28,7 @@ async def redeliver(
     origin: Origin,
     now: datetime,
     form_sha256: str = "",
-) -> tuple[Call, Accepted | NotQueued]:
+) -> tuple[Call, Stored]:
     """Call a handler with the content of a delivery, without a check of its sender or for duplicates.
 
     Args:

@@ -113,6 +113,9 @@ SKIP_UNCHANGED = "tutum.redeploy.skip-unchanged"
 KEEP_IMAGES = "tutum.redeploy.keep-images"
 MAX_CONTAINERS = "tutum.scale.max"
 AUTOSCALER = "tutum.scale.hpa"
+# For calls of groups: the stack, and the services of the stack that come first.
+STACK = "tutum.stack"
+AFTER = "tutum.after"
 # Written by tutumd: the action that created a container, the time limit of that action in seconds by its server's
 # settings, the installation of that action, and the number of containers that a stopped service had.
 ACTION = "tutum.action"
@@ -141,6 +144,8 @@ _KNOWN = {
     KEEP_IMAGES,
     MAX_CONTAINERS,
     AUTOSCALER,
+    STACK,
+    AFTER,
     ACTION,
     ACTION_TIMEOUT,
     INSTALLATION,
@@ -151,6 +156,9 @@ _KNOWN = {
 }
 _WRITTEN = {ACTION, ACTION_TIMEOUT, INSTALLATION, STOPPED_REPLICAS, IMAGE_TAGGED, IMAGE_BASE, IMAGE_ROLLED_BACK}
 _MAX_SHOWN = 200
+_MAX_NAMES = 50
+# NAME:CONDITION:RESTART for each dependency, separated by commas (docker/compose, pkg/compose/create.go).
+_COMPOSE_AFTER = "com.docker.compose.depends_on"
 _TRUE = ("true", "1", "yes", "on")
 
 
@@ -239,6 +247,13 @@ def found_settings(containers: Sequence[Mapping[str, str]]) -> tuple[tuple[str, 
     names = sorted({name for labels in containers for name in labels if name in _KNOWN - _WRITTEN})
     values = {name: sorted({labels[name] for labels in containers if name in labels}) for name in names}
     return tuple((name, ", ".join(found)[:_MAX_SHOWN]) for name, found in values.items())
+
+
+def group_facts(labels: Mapping[str, str]) -> dict[str, Any]:
+    """Return `ServiceFacts.part_of` and `after` of a service. `tutum.after` replaces the dependencies of Compose."""
+    after = labels[AFTER] if AFTER in labels else re.sub(":[^,]*", "", labels.get(_COMPOSE_AFTER, ""))
+    names = dict.fromkeys(filter(None, (name.strip()[:255] for name in after.split(","))))
+    return {"part_of": labels.get(STACK, "").strip(), "after": tuple(names)[:_MAX_NAMES]}
 
 
 def written_number(labels: Mapping[str, str], name: str) -> int:

@@ -118,6 +118,7 @@ def examine(options: Options) -> Iterator[Finding]:
     if contents:
         yield from _guarded(stored_findings.WORKER, stored_findings.check_workers(contents))
         yield from _guarded(stored_findings.NOTIFIER, stored_findings.check_notifications(contents))
+        yield from _guarded(stored_findings.ISSUERS, stored_findings.check_issuers(contents))
         yield from _guarded(stored_findings.CALLS, stored_findings.check_calls(settings, contents))
     if settings.public_url or settings.trusted_proxies:
         yield from _guarded(SUBJECT, _check_public_url(settings.public_url))

@@ -10,6 +10,7 @@ from tutumd.main.key_files import load_cipher
 from tutumd.main.storage import Storage
 from tutumd.model.notifications import TargetKind
 from tutumd.notifier.apprise_kind import AppriseSender
+from tutumd.notifier.issuers import KeyFetcher
 from tutumd.notifier.loop import Notifier
 from tutumd.notifier.outbound import Outbound
 from tutumd.notifier.senders import ForgeSender, WebhookSender
@@ -25,12 +26,13 @@ def notify(options: Options) -> None:
 def _build(settings: Settings, storage: Storage, _stack: ExitStack, name: str, is_successor: bool) -> Notifier:
     if is_successor:
         storage.notifications.take_over(name)
-    return Notifier(storage.notifications, _build_senders(settings), storage.clock, name=name)
-
-
-def _build_senders(settings: Settings) -> dict[TargetKind, Sender]:
-    cipher = load_cipher(settings)
     outbound = Outbound(settings.notify_allow, user_agent=f"tutumd/{version('tutumd')}")
+    keys = KeyFetcher(storage.notifications, outbound)
+    return Notifier(storage.notifications, _build_senders(settings, outbound), storage.clock, name=name, keys=keys)
+
+
+def _build_senders(settings: Settings, outbound: Outbound) -> dict[TargetKind, Sender]:
+    cipher = load_cipher(settings)
     public_url = settings.public_url if settings.dashboard else ""  # links are addresses of pages
     return {
         TargetKind.WEBHOOK: WebhookSender(outbound, cipher, public_url=public_url),

@@ -51,7 +51,7 @@ def serve(options: Options, worker_command: Sequence[str] = COMMAND) -> None:
 
 
 def _start_children(settings: Settings, storage: Storage, worker_command: Sequence[str]) -> list[ChildProcess]:
-    """Start the worker, and a notifier as soon as a notification target exists."""
+    """Start the worker, and a notifier as soon as it is needed."""
 
     def start(name: str, command: Sequence[str], is_needed: Callable[[], bool] | None = None) -> ChildProcess:
         # A process gets the settings that the edge has read: a file may change, or be missing when a process starts.
@@ -64,7 +64,7 @@ def _start_children(settings: Settings, storage: Storage, worker_command: Sequen
             is_needed=is_needed,
         )
 
-    return [start("worker", worker_command), start("notifier", NOTIFIER_COMMAND, storage.notifications.has_targets)]
+    return [start("worker", worker_command), start("notifier", NOTIFIER_COMMAND, storage.notifications.is_needed)]
 
 
 def _serve_http(
@@ -73,6 +73,7 @@ def _serve_http(
     url = start_of_urls(settings, listener.getsockname()[1])
     is_first_start = ensure_admin(storage.store, settings, url)
     # All of these are slow to import.
+    from tutumd.application.admission.issuers import read_issuers
     from tutumd.main import http
     from tutumd.web.context import WebContext
     from tutumd.web.scrapes import Scrapes
@@ -119,6 +120,7 @@ def _serve_http(
             dashboard_networks=settings.dashboard_allow_from,
             user_header=settings.user_header,
             notify_networks=settings.notify_allow,
+            allowed_issuers=read_issuers(settings.oidc_issuer),
             scrapes=scrapes if settings.metrics_token or settings.metrics_allow_from else None,
         )
 

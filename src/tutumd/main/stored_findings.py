@@ -5,11 +5,12 @@ from ipaddress import ip_address
 
 from tutumd.application.health import explain_delay
 from tutumd.model.figures import Finding, ok, warning, wrong
+from tutumd.model.issuers import MAX_KEYS_AGE
 from tutumd.ports.queue import HEARTBEAT_TIMEOUT
 from tutumd.settings import Settings
 from tutumd.store.upkeep.checkup import Contents
 
-WORKER, NOTIFIER, CALLS = "worker", "notifier", "calls"
+WORKER, NOTIFIER, ISSUERS, CALLS = "worker", "notifier", "issuers", "calls"
 _MANY_CALLS = 5
 
 
@@ -52,6 +53,22 @@ def check_notifications(contents: Contents) -> Iterator[Finding]:
         yield ok(NOTIFIER, "there are no notification targets: nobody is notified of failures")
     elif state == "ok":
         yield ok(NOTIFIER, f"no notification is late; targets: {contents.targets}")
+
+
+def check_issuers(contents: Contents) -> Iterator[Finding]:
+    """Yield for each issuer of identity tokens that a handler names whether its keys are usable."""
+    for url, (fetched, error) in sorted(contents.issuers.items()):
+        age = None if fetched is None else contents.now - fetched
+        if age is not None and age <= MAX_KEYS_AGE:
+            yield ok(ISSUERS, f"the keys of {url} were fetched {age.total_seconds() / 60:.0f} minutes ago")
+            continue
+        since = f"since {fetched:%Y-%m-%d %H:%M} UTC" if fetched else "yet"
+        yield wrong(
+            ISSUERS,
+            f"the keys of {url} were not fetched {since}, so calls with its identity tokens get 503:"
+            f" {error or 'no notifier has tried'}",
+            "start tutumd serve or notifier, and let it reach the issuer (docs/how-to/oidc.md)",
+        )
 
 
 def check_calls(settings: Settings, contents: Contents) -> Iterator[Finding]:

@@ -65,11 +65,13 @@ class HoldKind(StrEnum):
     DEBOUNCE: A handler collects more calls.
     HOLD: Somebody holds the redeploys of the service.
     FREEZE: A freeze window of the service, its stack or the server.
+    PREDECESSOR: In a group, an action of another service comes first.
     """
 
     DEBOUNCE = "debounce"
     HOLD = "hold"
     FREEZE = "freeze"
+    PREDECESSOR = "predecessor"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,6 +226,7 @@ class Action(Effect):
         holds: Why it may not start yet, while it is pending.
         overrides: It ignores holds and freeze windows.
         image: The image that a ROLLBACK requests.
+        caller: Who called, by the newest identity token of its calls, as a phrase; None: no call had one.
         tag: Image tag for a REDEPLOY; None: the image's name stays.
         variables: Environment variables that a REDEPLOY sets in the new containers; None removes a variable.
         skip_unchanged: Whether a REDEPLOY without a newer image does nothing; None: the service's label decides.
@@ -251,6 +254,7 @@ class Action(Effect):
     holds: tuple[Hold, ...] = ()
     overrides: bool = False
     image: WantedImage | None = None
+    caller: str | None = None
 
     @property
     def since(self) -> datetime:
@@ -282,12 +286,14 @@ class Requester:
         users: Names of the users, as far as the viewer may know them.
         is_call: Whether a call of a handler created the action.
         handler: Number of that handler; None if it was revoked.
+        is_group: The handler is a group.
     """
 
     users: tuple[str, ...] = ()
     is_call: bool = False
     handler: int | None = None
     handler_name: str | None = None
+    is_group: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -367,3 +373,8 @@ class Progress:
 
     action: "Action"
     options: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether the action has ended."""
+        return self.action.ended is not None

@@ -104,6 +104,31 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who called, by the claims of an identity token; empty: the token does not say.
+
+    Attributes:
+        repository: Repository or project; the token's subject if it names none.
+        run: ID of the workflow run or of the pipeline.
+        workflow: The workflow file of GitHub and Forgejo, the configuration of GitLab.
+    """
+
+    repository: str
+    ref: str = ""
+    sha: str = ""
+    actor: str = ""
+    run: str = ""
+    workflow: str = ""
+
+    def __str__(self) -> str:
+        branch = self.ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
+        source = f"{self.repository}@{branch}" if branch else self.repository
+        return ", ".join(
+            filter(None, (source, f"run {self.run}" if self.run else "", f"by {self.actor}" if self.actor else ""))
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
     """The result of checking a call against its handler's options, including the limits that the store enforces.
 
@@ -119,6 +144,9 @@ class Evaluation:
         rate: Number of calls that the handler accepts, and the period in seconds.
         skip_unchanged: Whether a redeploy without a newer image does nothing; None: the service's label decides.
         rollback_hold: Whether a rollback holds later redeploys.
+        caller: Who called, by its identity token; None: the handler requires none.
+        key: Key of the delivery by its identity token, which replaces `Call.key`; None: the handler requires none.
+        pushed: Pairs of repository and tag of the images that the payload of a group's call names.
     """
 
     version: int
@@ -136,10 +164,15 @@ class Evaluation:
     debounce_s: int = 0
     skip_unchanged: bool | None = None
     rollback_hold: bool = True
+    caller: Caller | None = None
+    key: str | None = field(default=None, repr=False)
+    pushed: tuple[tuple[str, str], ...] = ()
 
 
 HandlerPath = tuple[str, str]
-"""UUIDs of a service and a handler in the path of a call. The handler may be unknown or belong to another service."""
+"""UUIDs of a service and a handler in the path of a call, `""` and the UUID in the path of a group's call. The handler
+may be unknown or belong to another service.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,12 +259,14 @@ class Delivery:
 
     Attributes:
         number: Increases with each delivery of any handler.
+        caller: Who called, by an identity token; None: it had none.
         action_uuid: None if the delivery caused nothing; `reasons` then gives the reasons.
         action_state, action_reason: Current state and reason of the action.
         content: The kept headers, query and body; empty in lists.
         raw: `content` as it was stored.
         revision: Commit that its verified payload named; None: it named none.
         handler_number, handler_name: Set only on values for pages. None: the handler is revoked, or has no name.
+        is_group: A group was called, which `handler_number` and `handler_name` name.
     """
 
     number: int
@@ -249,8 +284,10 @@ class Delivery:
     content: Mapping[str, Any] = field(default_factory=dict, repr=False)
     raw: str = field(default="", repr=False)
     revision: str | None = None
+    caller: Caller | None = None
     handler_number: int | None = None
     handler_name: str | None = None
+    is_group: bool = False
 
     @property
     def repeats(self) -> str:

@@ -1,7 +1,7 @@
 """Figures about engines and actions for monitoring, and what `tutumd doctor` finds."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 DURATION_BOUNDS_S = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
@@ -73,6 +73,7 @@ class Figures:
         delivery_log_bytes: Size of the stored deliveries, as far as they are counted.
         notification_delay_s: For how many seconds the next notification of an idle target has been due; 0 if none is.
         wal_bytes: Size of SQLite's write-ahead log; 0 on PostgreSQL.
+        keys_age_s: Age of the keys of each issuer of identity tokens, by URL; infinite: they were never fetched.
     """
 
     engines: Sequence[EngineFigures]
@@ -81,6 +82,7 @@ class Figures:
     notifications: Sequence[NotificationFigures] = ()
     notification_delay_s: float = 0.0
     wal_bytes: int = 0
+    keys_age_s: Mapping[str, float] = field(default_factory=dict)
 
 
 class Level(StrEnum):

@@ -133,3 +133,25 @@ def read_wanted(document: object) -> WantedImage:
     given = document if isinstance(document, Mapping) else {}
     known = {each.name: given[each.name] for each in fields(WantedImage) if each.name in given}
     return WantedImage(**{"number": 0, **known})
+
+
+_DOCKER_HUB = "docker.io"
+_HUB_HOSTS = frozenset({"index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"})
+
+
+def split_image(name: str) -> tuple[str, str]:
+    """Return the normalized repository of an image's name, with its registry, and its tag.
+
+    The tag is `latest` if there is neither a tag nor a digest, and empty if there is a digest only.
+    """
+    bare, has_digest, _ = name.partition("@")
+    host, slash, path = bare.partition("/")
+    if not slash or not ("." in host or ":" in host or host == "localhost"):
+        host, path = _DOCKER_HUB, bare
+    host = host.lower().removesuffix(":443")
+    path, _, tag = path.partition(":")
+    if host in _HUB_HOSTS:
+        host = _DOCKER_HUB
+    if host == _DOCKER_HUB and "/" not in path:
+        path = f"library/{path}"
+    return f"{host}/{path.lower()}", tag or ("" if has_digest else "latest")

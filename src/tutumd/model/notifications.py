@@ -82,6 +82,8 @@ class NewTarget:
         include_log: Send the last lines of a failed container.
         repeat_s: An equal failure of a service is sent at most once in this time, in seconds, at most `MAX_REPEAT_S`;
             0: each one.
+        per_group_call: One notification for all actions of a group's call, after the last of them has ended; otherwise
+            one for each action. Without effect on forge targets.
     """
 
     name: str
@@ -92,6 +94,7 @@ class NewTarget:
     stack: str | None = None
     include_log: bool = False
     repeat_s: int = DEFAULT_REPEAT_S
+    per_group_call: bool = True
     enabled: bool = True
 
 
@@ -151,6 +154,12 @@ class Notification:
     ended: datetime | None = None
     last_status: int | None = None
     error: str = ""
+
+    @property
+    def group_call(self) -> int | None:
+        """Number of the group call that it is about."""
+        number: int | None = self.payload.get("data", {}).get("group_call", {}).get("number")
+        return number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

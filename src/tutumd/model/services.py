@@ -125,6 +125,8 @@ class ServiceFacts:
         left_tags: Sentences about tags of earlier calls that a redeploy without a tag replaces or keeps.
         settings: The labels that people set to configure it: names and values, unchanged.
         rollback_refusal: Sentence that says why the service cannot be rolled back at present; empty if it can.
+        part_of: Stack for groups, by the label `tutum.stack`; empty: `stack`.
+        after: Names of the services of that stack that it depends on: Compose's label, or `tutum.after`.
     """
 
     selector: str
@@ -143,6 +145,8 @@ class ServiceFacts:
     left_tags: tuple[str, ...] = ()
     settings: tuple[tuple[str, str], ...] = ()
     rollback_refusal: str = ""
+    part_of: str = ""
+    after: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
 from threading import Thread
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -25,12 +25,16 @@ CONNECT_S = 5.0
 """Time to resolve the host and to connect."""
 
 TOTAL_S = 15.0
+DOCUMENT_S = 5.0
+DOCUMENT_BYTES = 1024 * 1024
+"""Limits of documents, which are read whole."""
+
 MAX_ADDRESSES = 5
 """Number of a host's addresses to which a connection is tried, one after another."""
 
 BODY_BYTES = 4096
 _READ_BYTES = 256 * 1024
-"""Maximum size of a response on the wire, with its headers and its TLS records."""
+"""Maximum size of a response on the wire, with its headers and its TLS records; for documents beside their body."""
 
 _SEND_BUFFER = (socket.SOL_SOCKET, socket.SO_SNDBUF, 256 * 1024)
 """The system takes a whole message, so that a receiver cannot slow down its sending."""
@@ -64,6 +68,7 @@ class Response:
     body: bytes
 
 
+Result = TypeVar("Result")
 Resolve = Callable[[str, int], Sequence[str]]
 
 
@@ -110,6 +115,53 @@ class Outbound:
         Raises:
             UnreachableError: There is no response.
         """
+
+        def read(response: httpcore2.Response) -> Response:
+            return Response(
+                status=response.status,
+                retry_after_s=_read_retry_after(response.headers, self._now()),
+                body=_read_start(response.iter_stream()),
+            )
+
+        return self._request("POST", url, headers, body, read, TOTAL_S, _READ_BYTES, may_use_proxy=may_use_proxy)
+
+    def get(self, url: str) -> bytes:
+        """Return a document of at most 1 MiB within 5 seconds. Redirects are not followed.
+
+        Args:
+            url: As for `post`. `HTTPS_PROXY` is used.
+
+        Raises:
+            UnreachableError: There is no such document, or it is too long.
+        """
+        host = urlsplit(url).hostname
+
+        def read(response: httpcore2.Response) -> bytes:
+            found = b""
+            if response.status != 200:
+                raise UnreachableError(f"{host} responded with the status {response.status}")
+            for chunk in response.iter_stream():
+                found += chunk
+                if len(found) > DOCUMENT_BYTES:
+                    raise UnreachableError(f"{host} sent more than 1 MiB")
+            return found
+
+        max_bytes = DOCUMENT_BYTES + _READ_BYTES
+        return self._request("GET", url, {}, None, read, DOCUMENT_S, max_bytes, may_use_proxy=True)
+
+    def _request(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        read: Callable[[httpcore2.Response], Result],
+        total_s: float,
+        max_bytes: int,
+        *,
+        may_use_proxy: bool,
+    ) -> Result:
+        """Send a request, and return what `read` returns for its response. Raises as `post` does."""
         parts = urlsplit(url)
         host = parts.hostname or ""
         proxy = _find_proxy(host) if may_use_proxy and parts.scheme == "https" else None
@@ -117,20 +169,18 @@ class Outbound:
         if proxy:
             with suppress(ValueError):  # a name, which the proxy resolves
                 check([host])
-        backend = _Backend(self._resolve, (lambda _: None) if proxy else check, self._limits_s)
+        connect_s, longest_s = self._limits_s
+        limits = connect_s, min(longest_s, total_s), max_bytes
+        backend = _Backend(self._resolve, (lambda _: None) if proxy else check, *limits)
         sent = {"Host": parts.netloc, "User-Agent": self._user_agent, "Connection": "close", **headers}
         try:
             with (
                 httpcore2.ConnectionPool(ssl_context=self._tls, network_backend=backend, proxy=proxy) as pool,
-                pool.stream("POST", url, headers=list(sent.items()), content=body) as response,
+                pool.stream(method, url, headers=list(sent.items()), content=body) as response,
             ):
-                return Response(
-                    status=response.status,
-                    retry_after_s=_read_retry_after(response.headers, self._now()),
-                    body=_read_start(response.iter_stream()),
-                )
+                return read(response)
         except (*_FAULTS, httpcore2.ProxyError, OSError, ValueError, TypeError) as error:
-            raise UnreachableError(_explain(error, host, has_proxy=proxy is not None)) from None
+            raise UnreachableError(_explain(error, host, total_s, has_proxy=proxy is not None)) from None
 
     def _check(self, host: str, addresses: Sequence[str], *, needs_network: bool) -> None:
         """Raise UnreachableError if one of the host's addresses is refused."""
@@ -142,10 +192,18 @@ class Outbound:
 class _Backend(httpcore2.NetworkBackend):
     """Connects to an address that was checked. TLS and the request still name the host."""
 
-    def __init__(self, resolve: Resolve, check: Callable[[Sequence[str]], None], limits_s: tuple[float, float]) -> None:
+    def __init__(
+        self,
+        resolve: Resolve,
+        check: Callable[[Sequence[str]], None],
+        connect_s: float,
+        total_s: float,
+        max_bytes: int,
+    ) -> None:
         self._resolve = resolve
         self._check = check
-        self._connect_end, self._end = (time.monotonic() + limit_s for limit_s in limits_s)
+        self._connect_end, self._end = (time.monotonic() + limit_s for limit_s in (connect_s, total_s))
+        self._max_bytes = max_bytes
 
     def connect_tcp(
         self,
@@ -163,7 +221,7 @@ class _Backend(httpcore2.NetworkBackend):
                 # An address that does not respond leaves time for the others.
                 limit_s = max((self._connect_end - time.monotonic()) / left, _SHORTEST_S)
                 stream = httpcore2.SyncBackend().connect_tcp(address, port, limit_s, None, [_SEND_BUFFER])
-                return _Stream(stream, self._end)
+                return _Stream(stream, self._end, self._max_bytes)
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
                 if left == 1:
                     raise
@@ -191,15 +249,15 @@ class _Backend(httpcore2.NetworkBackend):
 class _Stream(httpcore2.NetworkStream):
     """A connection with a time at which it ends, whatever the receiver does, and a maximum size of the response."""
 
-    def __init__(self, stream: httpcore2.NetworkStream, end: float) -> None:
+    def __init__(self, stream: httpcore2.NetworkStream, end: float, max_bytes: int) -> None:
         self._stream = stream
         self._end = end
-        self._bytes = 0
+        self._left_bytes = max_bytes
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         found = self._stream.read(max_bytes, self._left())
-        self._bytes += len(found)
-        if self._bytes > _READ_BYTES:
+        self._left_bytes -= len(found)
+        if self._left_bytes < 0:
             raise httpcore2.RemoteProtocolError
         return found
 
@@ -212,7 +270,8 @@ class _Stream(httpcore2.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore2.NetworkStream:
-        return _Stream(self._stream.start_tls(ssl_context, server_hostname, self._left()), self._end)
+        stream = self._stream.start_tls(ssl_context, server_hostname, self._left())
+        return _Stream(stream, self._end, self._left_bytes)
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
@@ -264,7 +323,7 @@ def _read_start(chunks: Iterable[bytes]) -> bytes:
 _FAULTS = (httpcore2.NetworkError, httpcore2.TimeoutException, httpcore2.ProtocolError)
 
 
-def _explain(error: Exception, host: str, *, has_proxy: bool) -> str:
+def _explain(error: Exception, host: str, total_s: float, *, has_proxy: bool) -> str:
     """Return a reason that quotes nothing of the request and the response."""
     cause = error.args[0] if error.args and isinstance(error.args[0], OSError) else error
     if isinstance(cause, ssl.SSLError):
@@ -278,7 +337,7 @@ def _explain(error: Exception, host: str, *, has_proxy: bool) -> str:
     if isinstance(error, httpcore2.ProxyError):
         return f"the proxy of HTTPS_PROXY refused to connect to {host}"
     if isinstance(error, httpcore2.TimeoutException):
-        return f"{host} did not respond completely within {TOTAL_S:g} s"
+        return f"{host} did not respond completely within {total_s:g} s"
     if isinstance(error, httpcore2.RemoteProtocolError) and "disconnected" not in str(error):
         return f"the response of {host} is not HTTP/1.1, or its headers are longer than 100 kB"
     if isinstance(error, _FAULTS):

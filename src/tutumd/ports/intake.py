@@ -9,8 +9,10 @@ from tutumd.model import (
     EvaluationNeeded,
     NotQueued,
 )
+from tutumd.model.groups import GroupAccepted
 
-CallResult = Accepted | NotQueued | EvaluationNeeded | Exception
+Stored = Accepted | GroupAccepted | NotQueued
+CallResult = Stored | EvaluationNeeded | Exception
 """The result of storing a call. After EvaluationNeeded, and after an exception other than ConflictError, nothing of the
 call is stored.
 """
@@ -27,11 +29,15 @@ class Intake(Protocol):
 
         Each call is stored as a delivery. It joins the open action of its service and operation, or queues a new one. A
         call that repeats a delivery of the last 24 hours returns that delivery's action and causes nothing, unless the
-        action failed. Results other than Accepted:
+        action failed.
 
-        - NotQueued: the call does nothing, by its evaluation or because the service was rolled back; the delivery is
-          stored.
-        - ConflictError: the service cannot be rolled back; the delivery is stored as refused.
+        A call whose `service_uuid` is empty is a call of a group: GroupAccepted. It is also stored as a call of each
+        service's hidden handler. Results other than Accepted and GroupAccepted:
+
+        - NotQueued: the call does nothing, by its evaluation, because the service was rolled back, or because the group
+          has no service now; the delivery is stored.
+        - ConflictError: the service cannot be rolled back, or the group has too many services; the delivery is stored
+          as refused.
         - EvaluationNeeded: the handler has options, and the call was not evaluated with them.
         - NotFoundError: the handler is unknown, revoked, used up or another service's.
         - TooManyCallsError: the call exceeds the handler's rate limit.

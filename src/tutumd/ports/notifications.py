@@ -94,8 +94,17 @@ class NotificationQueue(Protocol):
                 in a row disables its target, as `is_gone` does, and notifies the owner's other targets.
         """
 
-    def has_targets(self) -> bool:
-        """Return whether any target exists."""
+    def is_needed(self) -> bool:
+        """Return whether there is anything to do for a notifier: a target, or an issuer of identity tokens."""
+
+    def claim_issuer(self) -> str | None:
+        """Return the URL of an issuer whose keys must be fetched now, at most once per minute; None if there is none.
+
+        Keys are fetched every hour, and when they are wanted. An issuer that no handler names any more is deleted.
+        """
+
+    def save_keys(self, url: str, keys: str, error: str) -> None:
+        """Store the fetched keys of an issuer; with an error, the old keys stay."""
 
     def next_due(self) -> datetime | None:
         """Return when the next notification is due, also if that is in the past; None if there is none."""

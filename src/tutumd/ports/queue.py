@@ -70,6 +70,8 @@ class Queue(Protocol):
         An action in progress is due when its lease has ended or its retry delay is over. If its last holder was another
         worker that did not release it, that worker's death is counted, and the action may have to wait first.
 
+        First, actions whose predecessors in a group have ended become due, or are canceled.
+
         Args:
             are_away: The engines are unavailable: claim only actions that can end without them. These are
                 actions without a journal that were canceled, or whose attempts have failed for `GIVE_UP_AFTER`.

@@ -34,6 +34,8 @@ from tutumd.model import (
     Verb,
 )
 from tutumd.model.freeze import FreezeWindow, NewFreezeWindow
+from tutumd.ports.groups import Groups
+from tutumd.ports.issuers import Issuers
 from tutumd.ports.notifications import Targets
 
 
@@ -163,7 +165,7 @@ class FreezeWindows(Protocol):
         """Remove a window, and let the redeploys that it held start."""
 
 
-class Store(Accounts, Targets, FreezeWindows, Protocol):
+class Store(Accounts, Targets, Issuers, FreezeWindows, Groups, Protocol):
     """The application's reads and writes. Each method is one transaction.
 
     An admin sees every service and the objects that belong to it, a member only their own. Credentials for one service
@@ -189,7 +191,7 @@ class Store(Accounts, Targets, FreezeWindows, Protocol):
     def services(self, viewer: User, query: Query) -> Page[Service]:
         """Return services by stack and name.
 
-        Filters: uuid, uuid__startswith, name, state, stack, stack__name, reference.
+        Filters: uuid, uuid__startswith, name, state, stack, stack__name, reference; for groups: group_stack.
 
         For pages also: search (part of the name or the image, in any case), engine, gone and warned (`yes` or `no`). A
         reference is a name with or without its stack, the name of a container, or the start of a UUID; the first of
@@ -398,8 +400,9 @@ class Store(Accounts, Targets, FreezeWindows, Protocol):
     def deliveries(self, viewer: User, query: Query) -> Page[Delivery]:
         """Return deliveries, newest first, without their content.
 
-        Filters: either action (UUID); or service (UUID), handler (number), outcome and number__lt. Calls of a revoked
-            handler are listed for as long as an action of the service refers to them. They then have no handler number.
+        Filters: either action (UUID); or service (UUID), handler (number), outcome and number__lt; or group (number),
+            outcome and number__lt. Calls of a revoked handler are listed for as long as an action of the service refers
+            to them. They then have no handler number.
 
         Raises:
             NotFoundError: There is no such action or service.

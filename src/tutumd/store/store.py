@@ -13,7 +13,9 @@ from tutumd.store.objects.accounts import SqlAccounts
 from tutumd.store.objects.action_rows import SqlRecentActions
 from tutumd.store.objects.deliveries import SqlDeliveries
 from tutumd.store.objects.freeze_windows import SqlFreezeWindows
+from tutumd.store.objects.groups import SqlGroups
 from tutumd.store.objects.handlers import SqlHandlers
+from tutumd.store.objects.issuers import SqlIssuers
 from tutumd.store.objects.notifications import SqlTargets
 from tutumd.store.objects.revisions import SqlRevisions
 from tutumd.store.objects.rollbacks import SqlRollbacks
@@ -44,12 +46,14 @@ _CONTAINER_FILTERS = {
 class SqlStore(
     SqlRecentActions,
     SqlHandlers,
+    SqlGroups,
     SqlDeliveries,
     SqlAccounts,
     SqlRollbacks,
     SqlServices,
     SqlRevisions,
     SqlTargets,
+    SqlIssuers,
     SqlFreezeWindows,
     Store,
 ):
@@ -131,7 +135,9 @@ class SqlStore(
             if connection.execute(sa.select(actions.c.uuid).where(actions.c.service_uuid == uuid, RUNNING)).first():
                 raise ConflictError(f"an action of {service.full_name} runs: wait for its end, or cancel it")
             woken |= {service.engine, ENDS}
-            revoked = connection.scalar(sa.select(sa.func.count()).where(handlers.c.service_uuid == uuid))
+            revoked = connection.scalar(
+                sa.select(sa.func.count()).where(handlers.c.service_uuid == uuid, handlers.c.group_seq.is_(None))
+            )
             audit.record(
                 connection,
                 viewer,

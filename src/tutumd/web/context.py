@@ -15,6 +15,7 @@ from uvicorn.middleware.proxy_headers import _TrustedHosts as TrustedProxies  # 
 
 from tutumd.application.admission.encryption import SecretCipher
 from tutumd.application.admission.headers import Network, allows, client_network
+from tutumd.application.admission.issuers import AllowedIssuers, IssuerKeyCache
 from tutumd.application.calls import AdmissionCache, StatusTokens
 from tutumd.application.notification_targets import TargetRules, TargetTest
 from tutumd.application.refused_calls import RefusedCalls
@@ -25,6 +26,7 @@ from tutumd.ports.intake import Intake
 from tutumd.ports.queue import Clock
 from tutumd.ports.store import Store
 from tutumd.web.call.batches import Batches, HeavyWork
+from tutumd.web.call.issuer_keys import KeyCache
 from tutumd.web.call.long_poll import LongPoll
 from tutumd.web.followers import Followers
 from tutumd.web.pace import Pace
@@ -70,6 +72,7 @@ class WebContext:
         dashboard_networks: Iterable[Network] = (),
         user_header: str = "",
         notify_networks: Iterable[Network] = (),
+        allowed_issuers: AllowedIssuers | None = None,
     ) -> None:
         """Create the instance with the objects from `main`.
 
@@ -86,6 +89,7 @@ class WebContext:
             dashboard_networks: Networks whose clients may see the pages; empty: all.
             user_header: Header in which trusted proxies name the user; empty: none.
             notify_networks: Networks of `--notify-allow`.
+            allowed_issuers: Issuers whose identity tokens handlers may accept; None: none.
         """
         self.worker_state: Callable[[], str | None] = worker_state or (lambda: None)
         self.notifier_state, self.notification_delay_s = notifier_state, notification_delay_s
@@ -98,6 +102,8 @@ class WebContext:
         self.logs_requests = logs_requests
         self.has_dashboard, self.dashboard_networks = has_dashboard, tuple(dashboard_networks)
         self.user_header, self.notify_networks = user_header, tuple(notify_networks)
+        self.allowed_issuers: AllowedIssuers = allowed_issuers or {}
+        self.issuer_keys: IssuerKeyCache = KeyCache(store, clock, self.allowed_issuers)
         self.call_metrics = CallMetrics()
         self.batches = Batches(intake, self.call_metrics.count_batch)
         self.long_poll = LongPoll(store)
@@ -106,7 +112,8 @@ class WebContext:
         self._questions, self._questions_lock = Counter[str](), Lock()
         self.sign_ins = SignIns(store)
         self.public_url = public_url
-        self.public_host, self.public_path = urlsplit(public_url)[1:3]
+        scheme, self.public_host, self.public_path = urlsplit(public_url)[:3]
+        self.public_origin = f"{scheme}://{self.public_host}" if public_url else ""
         self.unfinished = UnfinishedRequests(self.read_client)
         self.admission_cache = AdmissionCache(cipher)
         self.refused_calls = RefusedCalls()

@@ -70,7 +70,8 @@ def error_response(status: int, text: str, headers: dict[str, str] | None = None
 def describe_error(error: errors.TutumdError) -> tuple[int, str, dict[str, str]]:
     """Return status, text and headers for an error that was raised on purpose."""
     status = next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), 500)
-    headers = {"Retry-After": str(error.retry_after_s)} if isinstance(error, errors.TooManyCallsError) else {}
+    retry_after_s = getattr(error, "retry_after_s", None)
+    headers = {"Retry-After": str(retry_after_s)} if retry_after_s is not None else {}
     return status, str(error), headers
 
 

@@ -7,7 +7,9 @@ ACTION_HEADER = "X-Tutum-Action-URI"
 
 
 def uri(kind: str, uuid: str) -> str:
-    """Return the path of an object: a `service`, `container`, `freeze`, `notification` or `notification/target`."""
+    """Return the path of an object: a `service`, `container`, `freeze`, `notification`, `notification/target`,
+    `webhook/group` or `webhook/groupcall`.
+    """
     return f"{PREFIX}/{kind}/{uuid}/"
 
 
@@ -29,3 +31,8 @@ def handler_uri(service_uuid: str, handler_uuid: str) -> str:
 def call_uri(service_uuid: str, handler_uuid: str) -> str:
     """Return the path to call: a credential."""
     return f"{handler_uri(service_uuid, handler_uuid)}call/"
+
+
+def group_call_uri(group_uuid: str) -> str:
+    """Return the path to call a group: a credential."""
+    return f"{uri('webhook/group', group_uuid)}call/"

@@ -1,5 +1,6 @@
 """Figures for monitoring: the same on each server, from the database alone."""
 
+import math
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -200,3 +201,13 @@ def test_notifications_are_counted_by_kind_and_only_those_nobody_claims_are_late
         assert webhooks()[2:] == (1, 0.0)
         queue.finish_notification(claimed, result, None)
     assert webhooks() == (1, 1, 0, 0.0)
+
+
+def test_the_age_of_the_keys_of_issuers(bed: StoreBed, figures: SqlFigures) -> None:
+    assert figures.read().keys_age_s == {}
+    verify = {"preset": "oidc", "issuer": "https://id.example.com", "secrets": []}
+    bed.handler("web", verify=verify)
+    assert figures.read().keys_age_s == {"https://id.example.com": math.inf}
+    SqlNotificationQueue(bed.database, bed.clock, Wakeup()).save_keys("https://id.example.com", "{}", "")
+    bed.clock.move(5)
+    assert figures.read().keys_age_s == {"https://id.example.com": 5.0}

@@ -42,7 +42,7 @@ def becomes_due(bed: StoreBed, action: Action) -> None:
 
 @pytest.mark.dialect
 def test_an_action_waits_for_the_end_of_all_its_holds(bed: StoreBed) -> None:
-    _, action = held(bed, *HoldKind)
+    _, action = held(bed, *KINDS)
     hold(bed, "web", 0.5)
     bed.store.resume(bed.admin, action.service_uuid)
     left = bed.store.action(bed.admin, action.uuid)

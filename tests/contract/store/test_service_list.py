@@ -91,6 +91,16 @@ def test_counts_respect_the_search_and_tell_of_every_group(bed: StoreBed) -> Non
     assert {(group.engine, group.stack) for group in groups} == {("docker", stack) for stack in ("", "blog", "shop")}
 
 
+def test_a_label_puts_a_service_into_another_stack_for_groups(bed: StoreBed) -> None:
+    bed.sync(
+        replace(snapshot("web"), stack="shop"),
+        replace(snapshot("db"), part_of="shop"),
+        replace(snapshot("mail"), stack="shop", part_of="office"),
+    )
+    assert listed(bed, group_stack="shop") == ["db", "shop/web"]
+    assert listed(bed, group_stack="office") == ["shop/mail"]
+
+
 def test_a_state_is_that_of_the_action_that_runs(bed: StoreBed) -> None:
     bed.call(bed.handler("web"))
     claim = bed.claimed()

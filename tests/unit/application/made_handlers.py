@@ -8,13 +8,16 @@ from typing import Any
 
 from tutumd.application import handlers as rules
 from tutumd.application.admission.encryption import SecretCipher, make_key
+from tutumd.application.admission.issuers import read_issuers
 from tutumd.model import Handler
+from tutumd.settings import Settings
 from tutumd.web.messages.senders import SENDERS
-from tutumd.web.pages.connect import fill_form
+from tutumd.web.pages.connect_inputs import fill_form
 from tutumd.web.pages.handler_form import make_form, read_form
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CIPHER = SecretCipher([make_key()])
+ISSUERS = read_issuers((*Settings.model_fields["oidc_issuer"].default, "forgejo=https://git.example/api/actions"))
 _ANY: Any = None
 
 
@@ -29,13 +32,13 @@ def make_handler(document: dict[str, Any]) -> Handler:
         return tuple(made)
 
     store: Any = SimpleNamespace(add_handlers=add)
-    return rules.create(store, _ANY, "s", [document], cipher=CIPHER, now=NOW)[0]
+    return rules.create(store, _ANY, "s", [document], cipher=CIPHER, now=NOW, issuers=ISSUERS)[0]
 
 
 def plan(handler: Handler, document: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a change of the handler would change."""
     store: Any = SimpleNamespace(handler=lambda *_: handler)
-    return dict(rules.plan_change(store, _ANY, "s", "u", document, cipher=CIPHER, now=NOW).changes)
+    return dict(rules.plan_change(store, _ANY, "s", "u", document, cipher=CIPHER, now=NOW, issuers=ISSUERS).changes)
 
 
 def texts_of(handler: Handler | None) -> dict[str, str]:

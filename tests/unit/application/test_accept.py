@@ -7,8 +7,8 @@ import pytest
 
 from tutumd.application.calls import accept
 from tutumd.errors import TooManyCallsError, UnavailableError
-from tutumd.model import Accepted, Call, Evaluation, EvaluationNeeded, NotQueued, Operation, Origin
-from tutumd.ports.intake import CallResult
+from tutumd.model import Accepted, Call, Evaluation, EvaluationNeeded, Operation, Origin
+from tutumd.ports.intake import CallResult, Stored
 
 CALL = Call(service_uuid="s", handler_uuid="h", amount=1, origin=Origin(address="", user_agent=""), body_size=0)
 ACCEPTED = Accepted(name=None, operation=Operation.REDEPLOY, action_uuid="a", handler_seq=1, action_seq=2)
@@ -34,7 +34,7 @@ def needed(version: int) -> EvaluationNeeded:
     return EvaluationNeeded(options={}, version=version)
 
 
-def accept_with(store: ScriptedStore, first_result: CallResult | None = None) -> tuple[Call, Accepted | NotQueued]:
+def accept_with(store: ScriptedStore, first_result: CallResult | None = None) -> tuple[Call, Stored]:
     return asyncio.run(accept(CALL, store.store, evaluate, first_result))
 
 

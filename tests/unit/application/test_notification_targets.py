@@ -91,6 +91,7 @@ def test_defaults_depend_on_who_creates_the_target() -> None:
         ({"events": []}, "events", "at least one of action.failed"),
         ({"events": ["action.failed", "action.started"]}, "events", "must be one of action.failed"),
         ({"repeat": -1}, "repeat", "must be a whole number from 0"),
+        ({"per_group_call": 1}, "per_group_call", "must be true or false"),
         ({"include_log": "yes"}, "include_log", "must be true or false"),
         ({"service": "s", "stack": "shop"}, "", "set one of them"),
         ({"kind": "apprise", "settings": {"url": "json://a.example"}}, "url", "begin with one of discord"),

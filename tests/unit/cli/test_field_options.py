@@ -109,6 +109,7 @@ def test_nobody_is_asked_for_a_secret_for_nothing(api: FakeApi, tutum_command: T
         (("--verify", "github", "--secret-file", "/dev/null"), "--secret-file: there is nothing in /dev/null"),
         (("--verify", "hmac", "--verify-with", "header"), "--verify-with must be NAME=VALUE, got 'header'"),
         (("--verify-with", "header=X"), "need --verify"),
+        (("--verify", "oidc", "--claim", "repository"), "--claim must be NAME=VALUE, got 'repository'"),
         (("--tag-from", "query"), "--tag-from needs --tag"),
         (("--debounce", "soon"), "--debounce must be seconds, or a span such as 15m, 12h or 30d"),
         (("--max-uses", "many"), "--max-uses"),
@@ -140,6 +141,17 @@ def test_another_preset_keeps_the_secrets_and_new_secrets_keep_the_preset(api: F
     api.handlers[0]["verify"] = {"preset": "token", "header": "X-Token", "secrets_set": 1}
     tutum_command("webhook-handler", "set", "web", "deploy", "--secret-file", "-", stdin=piped("new"))
     assert api.body() == {"verify": {"preset": "token", "header": "X-Token", "secrets": ["new"]}}
+
+
+def test_identity_tokens_need_no_secret(api: FakeApi, tutum_command: Tutum) -> None:
+    options = ("--verify", "oidc", "--issuer", "github", "--claim", "repository=me/shop")
+    more = ("--claim", "ref=main", "--claim", "ref=v*", "--audience", "x")
+    assert tutum_command("webhook-handler", "create", "web", *options, *more).code == 0
+    verify = {"preset": "oidc", "issuer": "github", "claims": {"repository": "me/shop", "ref": ["main", "v*"]}}
+    assert api.body()["verify"] == {**verify, "audience": "x"}
+    api.handlers[0]["verify"] = {**verify, "secrets_set": 0}
+    assert tutum_command("webhook-handler", "set", "web", "deploy", "--claim", "repository=me/other").code == 0
+    assert api.body()["verify"] == {**verify, "claims": {"repository": "me/other"}}
 
 
 def test_reset_sends_null_and_a_new_value_wins(api: FakeApi, tutum_command: Tutum) -> None:

@@ -155,6 +155,13 @@ def test_a_snapshot_tells_restarts_and_the_names_of_own_variables(policy: Json, 
     assert "secret" not in repr(snapshot)
 
 
+def test_a_snapshot_names_the_stack_and_the_services_that_come_first() -> None:
+    depends = compose_labels(1) | {"com.docker.compose.depends_on": "db:service_healthy:false"}
+    (group,) = group_by_service([inspected(labels=depends | {"tutum.stack": "all"})])
+    shown = service_snapshot(group)
+    assert (shown.stack, shown.part_of, shown.after, shown.warnings) == ("shop", "all", ("db",), ())
+
+
 def test_a_service_shows_every_container_that_runs_and_warns_of_extras() -> None:
     def shown(*containers: InspectedContainer) -> ServiceSnapshot:
         (group,) = group_by_service(containers)

@@ -184,6 +184,8 @@ def test_a_stack_is_named_by_label_release_or_namespace() -> None:
     assert stack_of(workload(deployment(labels=part, annotations=release))) == "store"
     assert stack_of(workload(stateful_set(annotations=release))) == "rel"
     assert stack_of(workload(deployment())) == "shop"
+    shown = take_snapshot(workload(deployment(annotations={"tutum.stack": "all", "tutum.after": "db"})), ())
+    assert (shown.part_of, shown.after, shown.warnings) == ("all", ("db",), ())
 
 
 @pytest.mark.parametrize("text", ["", "deployment", "deployment/shop", "pod/shop/web", "deployment//web"])

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[3]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DISTRIBUTIONS = {
     "yaml": "pyyaml",
+    "jwt": "pyjwt",
     "pydantic_settings": "pydantic-settings",
     "fastapi_swagger": "fastapi-swagger",
     "prometheus_client": "prometheus-client",

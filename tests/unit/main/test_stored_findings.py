@@ -1,14 +1,28 @@
-"""What doctor says about notifications."""
+"""What doctor says about notifications and about issuers of identity tokens."""
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tutumd.main.stored_findings import check_notifications
+from tutumd.main.stored_findings import check_issuers, check_notifications
 from tutumd.model import Level
 from tutumd.store.upkeep.checkup import Contents
 
 NOTHING = "nobody is notified of failures"
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+EMPTY = Contents(
+    secret=None,
+    newest=None,
+    direct=(),
+    engines={},
+    now=NOW,
+    installation="",
+    targets=0,
+    disabled=0,
+    dead=0,
+    notification_delay_s=0.0,
+)
 
 
 @pytest.mark.parametrize(
@@ -23,18 +37,24 @@ NOTHING = "nobody is notified of failures"
 def test_what_is_found_about_notifications(
     targets: int, disabled: int, dead: int, delay_s: float, found: list[tuple[Level, str]]
 ) -> None:
-    contents = Contents(
-        secret=None,
-        newest=None,
-        direct=(),
-        engines={},
-        now=datetime(2026, 1, 1, tzinfo=UTC),
-        installation="",
-        targets=targets,
-        disabled=disabled,
-        dead=dead,
-        notification_delay_s=delay_s,
-    )
+    contents = replace(EMPTY, targets=targets, disabled=disabled, dead=dead, notification_delay_s=delay_s)
     findings = list(check_notifications(contents))
     assert [each.level for each in findings] == [level for level, _ in found]
     assert all(text in each.text for each, (_, text) in zip(findings, found, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("fetched", "error", "level", "text"),
+    [
+        (NOW - timedelta(minutes=5), "", Level.OK, "the keys of https://a.example were fetched 5 minutes ago"),
+        (NOW - timedelta(hours=24), "it is off", Level.OK, "were fetched 1440 minutes ago"),
+        (NOW - timedelta(hours=25), "it is off", Level.WRONG, "since 2025-12-30 23:00 UTC, so calls with its identity"),
+        (None, "", Level.WRONG, "were not fetched yet, so calls with its identity tokens get 503: no notifier has"),
+    ],
+)
+def test_what_is_found_about_issuers(fetched: datetime | None, error: str, level: Level, text: str) -> None:
+    assert list(check_issuers(EMPTY)) == []
+    (found,) = check_issuers(replace(EMPTY, issuers={"https://a.example": (fetched, error)}))
+    assert found.level is level
+    assert text in found.text
+    assert level is Level.OK or not error or found.text.endswith(error)

@@ -61,6 +61,8 @@ class Queue:
         self.claim_faults: list[Exception] = []
         self.finish_faults: list[Exception] = []
         self.waits: list[float] = []
+        self.issuers: list[str] = []
+        self.keys: dict[str, tuple[str, str]] = {}
         self.due: datetime | None = None
         self._changed = threading.Condition()
         self._count = 0
@@ -78,8 +80,14 @@ class Queue:
             raise self.finish_faults.pop()
         self.results[claimed.notification.uuid] = (result, next_attempt)
 
-    def has_targets(self) -> bool:
+    def is_needed(self) -> bool:
         return True
+
+    def claim_issuer(self) -> str | None:
+        return self.issuers.pop() if self.issuers else None
+
+    def save_keys(self, url: str, keys: str, error: str) -> None:
+        self.keys[url] = (keys, error)
 
     def next_due(self) -> datetime | None:
         return self.due

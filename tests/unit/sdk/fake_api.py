@@ -14,6 +14,7 @@ OTHER_WEB = "61a2aaaa-0000-4000-8000-000000000002"
 DB = "db000000-0000-4000-8000-000000000003"
 DEPLOY = "7eaf7fff-882c-4f3d-9a8f-a22317ac00ce"
 GROW = "0224815a-c156-44e4-92d7-997c69354438"
+GROUP = "96047000-0000-4000-8000-00000000000a"
 ROTATED = "5ec2e700-0000-4000-8000-000000000009"
 ACTION = "ac000000-0000-4000-8000-000000000001"
 BASE_URL = "http://tutum.test/api/v1/"
@@ -83,6 +84,9 @@ class FakeApi:
             self.handler(DEPLOY, "deploy", "REDEPLOY"),
             self.handler(GROW, "grow", "SCALEUP"),
         ]
+        self.groups: list[dict[str, Any]] = [self.group(GROUP, "shop", stack="shop", engine="docker")]
+        self.group_calls: list[dict[str, Any]] = []
+        self.progress: list[dict[str, Any]] = []
         self.deliveries: list[dict[str, Any]] = []
         self.actions: list[dict[str, Any]] = []
         self.states: list[str] = ["Pending", "In progress", "Success"]
@@ -126,6 +130,16 @@ class FakeApi:
             "rotation": None,
         }
 
+    @staticmethod
+    def group(uuid: str, name: str | None, **fields: Any) -> dict[str, Any]:
+        """Return a group as the server describes it."""
+        uri = f"/api/v1/webhook/group/{uuid}/"
+        selector = dict.fromkeys(("services", "stack", "engine", "match"))
+        handler = {**FakeApi.handler(uuid, name, ""), "resource_uri": uri, "url": f"{uri}call/", "call_url": None}
+        del handler["operation"]
+        own = {"number": 7, "owner": "bob", "sequence": "none", "on_failure": "cancel", "enabled": True, "verify": None}
+        return {**handler, **selector, **own, **fields}
+
     def _respond(self, request: httpx2.Request) -> httpx2.Response:
         self.requests.append(request)
         if self.scripted:
@@ -148,6 +162,14 @@ class FakeApi:
             case ["webhook", "handler"]:
                 listed = [{**handler, "service": f"/api/v1/service/{WEB}/"} for handler in self.handlers]
                 return httpx2.Response(200, json={"meta": {"next": None}, "objects": listed})
+            case ["webhook", "group", *below]:
+                return self._groups(request, below)
+            case ["notification", "target"] | ["freeze"]:
+                return self._page(request, [])
+            case ["webhook", "groupcall"]:
+                return httpx2.Response(200, json={"meta": {"next": None}, "objects": self.group_calls})
+            case ["status", _]:
+                return httpx2.Response(200, json=self.progress.pop(0))
             case ["action"]:
                 return self._page(request, self.actions)
             case ["action", _, "logs"]:
@@ -218,6 +240,33 @@ class FakeApi:
                 kept = next((each for each in self.deliveries if str(each["id"]) == number), None)
                 return httpx2.Response(200 if kept else 404, json=kept or {"error": "no such delivery"})
         return self._accepted({**found, "action": f"/api/v1/action/{ACTION}/"})
+
+    def _groups(self, request: httpx2.Request, below: list[str]) -> httpx2.Response:
+        sent = json.loads(request.content or b"null")
+        if not below and request.method == "GET":
+            return self._page(request, self.groups)
+        if not below:
+            self.groups.append(self.group(f"c0ffee00-0000-4000-8000-{len(self.groups):012}", **{"name": None, **sent}))
+            return httpx2.Response(201, json=self.groups[-1])
+        found = next((each for each in self.groups if each["uuid"] == below[0]), None)
+        if below[-1] == "plan":
+            before = found or self.group("", "")
+            changes = {name: value for name, value in sent.items() if value not in (None, before.get(name))}
+            return httpx2.Response(200, json={"name": None, "changes": changes})
+        if found is None:
+            return httpx2.Response(404, json={"error": f"no such group: {below[0]}"})
+        match (request.method, *below[1:]):
+            case ("DELETE",):
+                self.groups.remove(found)
+                return httpx2.Response(204)
+            case ("PATCH",):
+                found.update(sent)
+            case ("POST", "rotate"):
+                rotation = {"old_until": "2099-10-13T11:01:43Z"}
+                found.update(self.group(ROTATED, found["name"], rotation=rotation, stack=found["stack"]))
+            case ("POST", "call"):
+                return httpx2.Response(202, json=self.progress.pop(0))
+        return httpx2.Response(200, json=found)
 
     def _accepted(self, body: dict[str, Any]) -> httpx2.Response:
         return httpx2.Response(202, json=body, headers={"X-Tutum-Action-URI": f"/api/v1/action/{ACTION}/"})

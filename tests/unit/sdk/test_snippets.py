@@ -39,6 +39,9 @@ PLAIN: dict[str, object] = {"operation": "REDEPLOY"}
         ("gitlab", verified("gitlab"), PLAIN, "token=$SECRET"),
         ("gitlab", PLAIN, verified("gitlab"), "checks no signature"),
         ("gitlab", PLAIN, verified("gitlab"), "curlimages/curl"),
+        ("forgejo", verified("forgejo"), PLAIN, "Secret:"),
+        ("forgejo", PLAIN, verified("forgejo"), "checks no signature"),
+        ("curl", {"verify": {"preset": "oidc"}}, PLAIN, '-H "Authorization: Bearer $TUTUM_TOKEN"'),
         ("dockerhub", verified("github"), PLAIN, "Docker Hub gets a 401"),
         ("alertmanager", verified("token"), PLAIN, "credentials:"),
         ("alertmanager", verified("token", header="X"), verified("token"), "checks token, so Alertmanager gets a 401"),
@@ -70,6 +73,29 @@ def test_a_pipeline_names_its_secret_and_is_valid_yaml(target: str, handler: dic
     assert call.rstrip() == write_call(VARIABLE, handler)
     assert '"$TUTUM_URL?wait=300"' in call
     assert target != "github" or job["env"] == {"TUTUM_URL": "${{ secrets.TUTUM_URL }}"}
+
+
+@pytest.mark.parametrize("target", ["github", "gitlab", "forgejo"])
+@pytest.mark.parametrize("given", ["", "my deploys & more"])
+def test_a_job_with_an_identity_token_is_valid_yaml_without_a_secret(target: str, given: str) -> None:
+    audience = {"audience": given} if given else {}
+    verify = {"preset": "oidc", "issuer": "https://git.example", "claims": {"repository": "me/shop"}, **audience}
+    text = snippet(target, URL, {"verify": verify, "tag": {"allow": ["1.10"]}})
+    assert text.startswith("# The handler accepts tokens of https://git.example with repository me/shop.\n")
+    assert not {"secret", "$TUTUM_URL"} & set(text.lower().split())
+    [job] = yaml.safe_load(text).values()
+    if target == "github":
+        [step] = job["steps"]
+        assert job["permissions"] == {"id-token": "write"}
+        assert step["with"] == {"url": URL, "oidc": True, "tag": "1.10", **audience}
+        return
+    [script] = job["script"] if target == "gitlab" else [step["run"] for step in job["steps"]]
+    assert script.rstrip().endswith(f"-H \"Authorization: Bearer $TUTUM_TOKEN\" '{URL}?tag=1.10&wait=300'")
+    if target == "gitlab":
+        assert job["id_tokens"] == {"TUTUM_TOKEN": {"aud": given or "https://hooks.example.com"}}
+    else:
+        wanted = "my%20deploys%20%26%20more" if given else "https://hooks.example.com"
+        assert f'$ACTIONS_ID_TOKEN_REQUEST_URL&audience={wanted}"' in script
 
 
 @pytest.mark.parametrize("target", ["github", "gitlab", "curl"])

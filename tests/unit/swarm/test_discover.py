@@ -77,3 +77,8 @@ def test_ignored_services_and_those_of_plugins_are_not_shown() -> None:
     inner["TaskTemplate"]["ContainerSpec"]["Labels"] = {"tutum.ignore": "true"}
     assert not is_shown(inner)
     assert not is_shown({"Name": "plugin", "TaskTemplate": {"PluginSpec": {}, "Runtime": "plugin"}})
+
+
+def test_labels_name_the_stack_and_the_services_that_come_first() -> None:
+    shown = take_snapshot(view(spec(Labels={"tutum.stack": "all", "tutum.after": "db,cache"})))
+    assert (shown.part_of, shown.after, shown.warnings) == ("all", ("db", "cache"), ())

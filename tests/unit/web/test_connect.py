@@ -17,7 +17,8 @@ from tutumd.application.admission.evaluate import (
 )
 from tutumd.model import Operation
 from tutumd.web.messages.senders import SENDERS, find_sender, group_senders
-from tutumd.web.pages.connect import find_tag, make_secret, propose
+from tutumd.web.pages.connect import make_secret
+from tutumd.web.pages.connect_inputs import find_tag, propose
 
 IMAGE = "registry.example.com:5000/library/app:v1.0"
 SECRET = "made-by-the-server"
@@ -35,6 +36,7 @@ PROPOSALS: dict[str, dict[str, Any]] = {
     },
     "quay": {"filter": {"preset": "tag", "tag": ["v1.0"]}},
     "github-actions": {},
+    "forgejo-actions": {},
     "gitlab-ci": {},
     "curl": {},
     "alertmanager": {
@@ -110,6 +112,16 @@ def test_the_pushed_tag_is_deployed_if_asked_for(key: str, name: str, tag: str) 
     assert evaluate(parse_options(kept, NOW), payload(name)) == Verdict(tag=None)
 
 
+def identity(**claims: list[str]) -> dict[str, Any]:
+    return {"verify": {"preset": "oidc", "issuer": "https://git.example", "claims": claims}}
+
+
+def test_identity_tokens_are_proposed_if_the_server_allows_an_issuer() -> None:
+    proposal = propose(SENDERS["github-actions"], "ghcr.io/me/shop/web:v1", (), ["https://a", "https://b"])
+    assert (proposal["verifies"], proposal["issuer"], proposal["project"]) == ("1", "https://a", "me/shop")
+    assert propose(SENDERS["github-actions"], "app")["verifies"] == ""
+
+
 FIRING = "body.status == 'firing'"
 
 
@@ -132,6 +144,22 @@ FIRING = "body.status == 'firing'"
         ),
         ("alertmanager", {"operation": "REDEPLOY"}, {"filter": FIRING}),
         ("curl", {"patterns": "v*", "verifies": "1"}, {"tag": {"allow": ["v*"]}}),
+        (
+            "forgejo-actions",
+            {"verifies": "1", "issuer": "https://git.example", "project": " me/shop ", "branch": "main, v*"},
+            identity(repository=["me/shop"], ref=["refs/heads/main", "refs/heads/v*"]),
+        ),
+        (
+            "gitlab-ci",
+            {"verifies": "1", "issuer": "https://git.example", "project": "me/shop", "branch": "main"},
+            identity(project_path=["me/shop"], ref_type=["branch"], ref=["main"]),
+        ),
+        (
+            "github-actions",
+            {"verifies": "1", "issuer": "https://git.example", "project": "me/shop"},
+            identity(repository=["me/shop"]),
+        ),
+        ("github-actions", {"issuer": "https://git.example", "project": "me/shop"}, {}),
     ],
 )
 def test_a_form_is_read(key: str, sent: dict[str, str], document: dict[str, Any]) -> None:

@@ -48,7 +48,7 @@ def test_a_new_field_of_the_table_appears_by_itself(monkeypatch: pytest.MonkeyPa
         "max_uses": ["number"],
         "allow_from": ["lines"],
         "pass_body": ["text"],
-        "verify": ["select", "text", "select", "select", "text", "secrets"],
+        "verify": ["select", "text", "select", "select", *["text"] * 3, "pairs", "secrets"],
         "filter": ["lines", "lines", "text", "lines", "text", "text"],
         "tag": ["lines", "text"],
     }.items(),
@@ -133,6 +133,18 @@ def test_secrets_go_with_settings_that_only_json_can_say() -> None:
     document = read_form(typed | {"verify.secrets": "two"}, handler, NOW)[0]
     assert plan(handler, document).keys() == {"verify"}
     assert document["verify"] | {"prefix": "v1 ", "secrets": ["two"]} == document["verify"]
+
+
+def test_claims_are_lines_and_need_no_secret() -> None:
+    claims = {"repository": ["me/shop"], "ref": ["refs/heads/main", "a,b"]}
+    handler = make_handler({"verify": {"preset": "oidc", "issuer": "github", "claims": claims}})
+    typed = texts_of(handler)
+    assert typed["verify.claims"] == 'repository = me/shop\r\nref = refs/heads/main, "a,b"'
+    assert read_form(typed, handler, NOW) == ({}, {})
+    document, errors = read_form(typed | {"verify.claims": "repository=me/other\r\n\r\nref=x\r\nref=y"}, handler, NOW)
+    assert (document["verify"]["claims"], errors) == ({"repository": ["me/other"], "ref": ["x", "y"]}, {})
+    _, errors = read_form(typed | {"verify.claims": "repository"}, handler, NOW)
+    assert errors["verify"].startswith("verify.claims must have lines such as repository = me/shop, got 'repository'")
 
 
 def test_emptied_inputs_reset_a_field() -> None:

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from tests.unit.application.made_handlers import connect, make_handler
+from tests.unit.application.made_handlers import ISSUERS, connect, make_handler
 from tutumd.model.figures import Level
 from tutumd.web.messages.sender_guide import fill_entries, find_reach_problem, write_command, write_example
 from tutumd.web.messages.senders import SENDERS
-from tutumd.web.pages.connect import fill_form, propose
+from tutumd.web.pages.connect_inputs import fill_form, propose
 
 URL = "https://hooks.example.com/api/v1/service/S/webhook/handler/H/call/"
 SECRET = "made-by-the-server"
@@ -17,7 +17,8 @@ FIRING = """'body.status == '"'"'firing'"'"''"""
 
 
 def document_of(key: str, **sent: str) -> dict[str, Any]:
-    return connect(key, {"patterns": "main", **sent}, SECRET)
+    issuer = next((url for url, kind in ISSUERS.items() if kind is SENDERS[key].issuer), "")
+    return connect(key, {"patterns": "main", "project": "me/shop", "issuer": issuer, **sent}, SECRET)
 
 
 def test_github_gets_its_fields() -> None:
@@ -54,7 +55,7 @@ def test_every_sender_gets_the_url_and_the_secret_and_nothing_is_blank(key: str)
     entries = fill_entries(sender, handler, URL, SECRET)
     shown = "\n".join([write_example(sender, handler, URL, SECRET), *(value for _, value, _ in entries)])
     assert URL in shown
-    assert (SECRET in shown) == ("verify" in document)
+    assert (SECRET in shown) == ("secrets" in document.get("verify", {}))
     assert all(value for _, value, _ in entries)
     assert {value for _, value, is_copied in entries if is_copied} <= {URL, SECRET}
 
@@ -65,7 +66,15 @@ def test_a_pipeline_has_the_url_as_a_secret_only(key: str) -> None:
     assert "$TUTUM_URL?" in example and URL not in example
 
 
-@pytest.mark.parametrize("key", [key for key, sender in SENDERS.items() if sender.verify])
+@pytest.mark.parametrize("key", [key for key, sender in SENDERS.items() if sender.issuer])
+def test_a_job_with_an_identity_token_has_the_url_and_no_secret(key: str) -> None:
+    handler = make_handler(document_of(key, verifies="1"))
+    example = write_example(SENDERS[key], handler, URL, "")
+    assert URL in example
+    assert "secrets." not in example and "$TUTUM_URL" not in example
+
+
+@pytest.mark.parametrize("key", [key for key, sender in SENDERS.items() if sender.verify and not sender.issuer])
 def test_a_secret_that_is_not_known_any_more_is_named_and_one_that_is_not_asked_for_left_out(key: str) -> None:
     sender = SENDERS[key]
     for sent, named in (({"verifies": "1"}, True), ({}, False)):
@@ -120,6 +129,11 @@ def test_a_command_has_every_choice_and_quotes_it() -> None:
         "--filter", '{"preset": "tag", "tag": ["v1", "$(id)"], "repository": "a/b"}',
         "--tag", "v1", "--tag", "$(id)", "--tag-from", SENDERS["ghcr"].tag_source,
     ]  # fmt: skip
+    identity = {"verifies": "1", "issuer": "https://git.example", "project": "me/shop", "branch": "main"}
+    command = write_command("web", fill_form(SENDERS["github-actions"], identity, ""))
+    assert command.endswith(
+        "--verify oidc --issuer https://git.example --claim repository=me/shop --claim ref=refs/heads/main"
+    )
     several = write_command("web", fill_form(SENDERS["github"], {"patterns": "main, dev", "skips_unchanged": "on"}, ""))
     assert several.endswith("--branch main --branch dev --skip-unchanged")
 

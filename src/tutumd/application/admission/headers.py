@@ -52,11 +52,13 @@ def delivery_key(headers: Headers) -> str | None:
             continue
         values = {value.strip() for value in find_all(headers, name)} - {""}
         if len(values) == 1:
-            key = f"{name}:{values.pop()}"
-            if len(key) <= MAX_KEY_LENGTH and key.isascii() and key.isprintable():
-                return key
-            return hash_key(key)
+            return limit_key(f"{name}:{values.pop()}")
     return None
+
+
+def limit_key(key: str) -> str:
+    """Return a delivery key, hashed if it is longer than 200 characters or not printable ASCII."""
+    return key if len(key) <= MAX_KEY_LENGTH and key.isascii() and key.isprintable() else hash_key(key)
 
 
 def hash_key(key: str) -> str:

@@ -10,15 +10,26 @@ from typing import Any
 
 from standardwebhooks import Webhook
 
+from tutumd.application.admission.filters import MAX_GLOB
 from tutumd.application.admission.headers import Headers, find_all
-from tutumd.application.admission.json_checks import check_choice, check_fields, check_text, quote
+from tutumd.application.admission.json_checks import (
+    TEXTS_SCHEMA,
+    check_choice,
+    check_fields,
+    check_text,
+    check_texts,
+    quote,
+)
 from tutumd.errors import InvalidInputError, Reason
 
-PRESETS = ("github", "gitlab", "gitea", "forgejo", "bitbucket", "standard-webhooks", "hmac", "token")
+PRESETS = ("github", "gitlab", "gitea", "forgejo", "bitbucket", "standard-webhooks", "hmac", "token", "oidc")
 ALGORITHMS = ("sha1", "sha256", "sha384", "sha512")
 ENCODINGS = ("hex", "base64")
 MAX_SECRETS = 5
+MAX_CLAIMS = 20
 TOLERANCE = timedelta(minutes=5)
+ISSUERS = {"github": "https://token.actions.githubusercontent.com", "gitlab": "https://gitlab.com"}
+"""URLs of the issuers that have names."""
 
 _SETTINGS_SCHEMA = {
     "preset": {"enum": list(PRESETS), "title": "Sender"},
@@ -35,6 +46,25 @@ _SETTINGS_SCHEMA = {
         "title": "Prefix",
         "description": "`hmac`: text before the signature.",
         "examples": ["sha256="],
+    },
+    "issuer": {
+        "type": "string",
+        "title": "Issuer",
+        "description": "`oidc`: `github`, `gitlab`, or the URL of the issuer of the identity tokens.",
+        "examples": ["github"],
+    },
+    "audience": {
+        "type": "string",
+        "title": "Audience",
+        "description": "`oidc`: audience of the tokens; default: the origin of the server's public URL.",
+        "examples": ["https://tutum.example.com"],
+    },
+    "claims": {
+        "type": "object",
+        "additionalProperties": TEXTS_SCHEMA,
+        "title": "Claims",
+        "description": "`oidc`: claims that the tokens must have, each with a glob or a list of globs.",
+        "examples": [{"repository": "me/shop", "ref": "refs/heads/main"}],
     },
 }
 _SECRETS_SCHEMA = {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": MAX_SECRETS}
@@ -59,7 +89,11 @@ SHOWN_VERIFY_SCHEMA = {
 }
 
 _COMMON_FIELDS = ("preset", "secrets")
-PRESET_FIELDS = {"hmac": ("algorithm", "encoding", "header", "prefix"), "token": ("header",)}
+PRESET_FIELDS = {
+    "hmac": ("algorithm", "encoding", "header", "prefix"),
+    "token": ("header",),
+    "oidc": ("issuer", "audience", "claims"),
+}
 """What a preset has besides its secrets."""
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _SIGNING_PREFIX = "whsec_"
@@ -73,6 +107,8 @@ class Verification:
     Attributes:
         header: Header of the signature or token; empty for the preset's own (`token`: Authorization: Bearer).
         algorithm, encoding, prefix: Of `hmac`: one of ALGORITHMS, one of ENCODINGS, the text before the signature.
+        issuer, audience, claims: Of `oidc`: URL of the issuer; audience, empty for the origin of the public URL; globs
+            by the name of a claim.
     """
 
     preset: str
@@ -81,12 +117,18 @@ class Verification:
     algorithm: str = "sha256"
     encoding: str = "hex"
     prefix: str = ""
+    issuer: str = ""
+    audience: str = ""
+    claims: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def settings(self) -> dict[str, Any]:
         """The JSON value without the secrets."""
         names = PRESET_FIELDS.get(self.preset, ())
-        return {"preset": self.preset} | {name: getattr(self, name) for name in names if getattr(self, name)}
+        settings = {"preset": self.preset} | {name: getattr(self, name) for name in names if getattr(self, name)}
+        if self.claims:
+            settings["claims"] = {name: list(globs) for name, globs in self.claims.items()}
+        return settings
 
 
 def parse_verification(value: object) -> Verification:
@@ -95,9 +137,13 @@ def parse_verification(value: object) -> Verification:
     Raises:
         InvalidInputError: A preset or field is unknown, no secret is given, or the preset cannot use it.
     """
-    fields = check_fields("verify", value, (*_COMMON_FIELDS, *PRESET_FIELDS["hmac"]))
+    fields = check_fields("verify", value, (*_COMMON_FIELDS, *PRESET_FIELDS["hmac"], *PRESET_FIELDS["oidc"]))
     preset = check_choice("verify.preset", fields.get("preset"), PRESETS)
     check_fields(f"verify with the preset {preset}", value, (*_COMMON_FIELDS, *PRESET_FIELDS.get(preset, ())))
+    if preset == "oidc":
+        if fields.get("secrets"):
+            raise InvalidInputError("verify with the preset oidc has no secrets: the issuer signs the tokens")
+        return Verification(preset=preset, secrets=(), **_check_identity(fields))
     if fields.get("secrets") is None:
         raise InvalidInputError('verify.secrets must hold the secret that the sender signs with: {"secrets": ["…"]}')
     secrets = _check_secrets(fields["secrets"])
@@ -138,7 +184,10 @@ def verify(verification: Verification, headers: Headers, body: bytes, now: datet
             return _compare_token(tokens, headers, "X-Gitlab-Token")
     if verification.header:
         return _compare_token(secrets, headers, verification.header)
-    return _compare_token(secrets, headers, "Authorization", scheme="bearer")
+    token = find_bearer(headers)
+    if isinstance(token, Reason):
+        return token
+    return None if matches_any(token, secrets) else Reason("token-wrong", ("Authorization",))
 
 
 def _check_secrets(value: object) -> tuple[str, ...]:
@@ -160,8 +209,8 @@ def _check_signing_secret(secret: str) -> None:
         raise InvalidInputError(f"a signing secret of Standard Webhooks must be {_SIGNING_PREFIX} and then base64")
 
 
-def _check_settings(preset: str, fields: Mapping[str, Any]) -> dict[str, str]:
-    settings: dict[str, str] = {}
+def _check_settings(preset: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
     header = fields.get("header")
     if header is not None or preset == "hmac":
         if not isinstance(header, str) or not _HEADER.fullmatch(header):
@@ -175,6 +224,23 @@ def _check_settings(preset: str, fields: Mapping[str, Any]) -> dict[str, str]:
     if fields.get("prefix"):
         settings["prefix"] = check_text("verify.prefix", fields["prefix"], 50)
     return settings
+
+
+def _check_identity(fields: Mapping[str, Any]) -> dict[str, Any]:
+    issuer, claims = check_text("verify.issuer", fields.get("issuer"), 255), fields.get("claims")
+    if not isinstance(claims, dict) or not 1 <= len(claims) <= MAX_CLAIMS:
+        raise InvalidInputError(
+            f'verify.claims must be an object with 1 to {MAX_CLAIMS} claims, such as {{"repository": "me/shop"}},'
+            f" got {quote(claims)}"
+        )
+    return {
+        "issuer": ISSUERS.get(issuer.lower(), issuer),
+        "audience": check_text("verify.audience", fields["audience"], 255) if fields.get("audience") else "",
+        "claims": {
+            check_text("the name of a claim", name, 100): check_texts(f"verify.claims.{name[:100]}", globs, MAX_GLOB)
+            for name, globs in claims.items()
+        },
+    }
 
 
 def _compare_hmac(
@@ -194,15 +260,18 @@ def _compare_hmac(
     return None if matches else Reason("signature-wrong", (header,))
 
 
-def _compare_token(secrets: Sequence[str], headers: Headers, header: str, *, scheme: str = "") -> Reason | None:
+def _compare_token(secrets: Sequence[str], headers: Headers, header: str) -> Reason | None:
     value, problem = _find_single(headers, header)
-    if problem:
-        return problem
-    if scheme:
-        value_scheme, _, value = value.partition(" ")
-        if value_scheme.lower() != scheme:
-            return Reason("scheme-wrong", (header, scheme.capitalize()))
-    return None if matches_any(value.strip(), secrets) else Reason("token-wrong", (header,))
+    return problem or (None if matches_any(value, secrets) else Reason("token-wrong", (header,)))
+
+
+def find_bearer(headers: Headers) -> str | Reason:
+    """Return the token of `Authorization: Bearer`, or the problem with the header."""
+    value, problem = _find_single(headers, "Authorization")
+    scheme, _, token = value.partition(" ")
+    if problem or scheme.lower() != "bearer":
+        return problem or Reason("scheme-wrong", ("Authorization", "Bearer"))
+    return token.strip()
 
 
 def _compare_signed(secrets: Sequence[str], headers: Headers, body: bytes, now: datetime) -> Reason | None:

@@ -19,6 +19,7 @@ from tutumd.engines.labels import (
     Json,
     describe_lasting_tag,
     found_settings,
+    group_facts,
     original_image,
     parse_labels,
 )
@@ -168,6 +169,7 @@ def take_snapshot(workload: Workload, pods: Iterable[Pod]) -> ServiceSnapshot:
         settings=found_settings([workload.annotations]),
         image=running_image(workload, shown),
         rollback_refusal=workload.refusal,
+        **group_facts(workload.annotations),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from tutumd.engines.dockerapi.checkup import Needed, check_engine
 from tutumd.engines.dockerapi.connection import connect
-from tutumd.engines.labels import Json, describe_lasting_tag, found_settings, original_image, owner_of
+from tutumd.engines.labels import Json, describe_lasting_tag, found_settings, group_facts, original_image, owner_of
 from tutumd.engines.rollout.driver import carry_out
 from tutumd.engines.rollout.journal import ScaleJournal, refuse_stopped
 from tutumd.engines.rollout.timing import Timing
@@ -86,6 +86,7 @@ def take_snapshot(view: ServiceView) -> ServiceSnapshot:
         settings=found_settings([{**of_containers, **of_service}]),
         image=running_image(view),
         rollback_refusal=rollback_refusal(original),
+        **group_facts({**of_containers, **of_service}),
     )
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -28,6 +28,7 @@ from tutumd.model import (
     Operation,
     Verb,
 )
+from tutumd.model.groups import GroupAccepted
 from tutumd.ports.intake import CallResult
 from tutumd.store.intake.action_inputs import Amount, append_amount
 from tutumd.store.intake.rate_limits import EXCESS_CONTENT, REFUSED_CONTENT, ContentBudget, take_token
@@ -57,6 +58,7 @@ DELIVERY_COLUMNS = {
     "kept_bytes": "INTEGER",
     "before": "BIGINT",
     "revision": "TEXT",
+    "caller": "TEXT",
 }
 """Columns of the rows of `new_delivery`, with their SQL types."""
 
@@ -171,7 +173,7 @@ class Coalescer:
 
     def _add_with_all_checks(self, call: Call, handler: CalledHandler) -> CallResult:
         evaluation = WITHOUT_OPTIONS
-        earlier = None if call.key is None else self._keys.carried_out.get((handler.seq, call.key))
+        earlier = self._find_earlier(handler, call.key)
         if call.evaluation is not None or call.has_tag_param or handler.options != "{}":
             if call.evaluation is None or call.evaluation.version != handler.version:
                 uses = 0 if earlier else self._counter(handler, "uses")
@@ -189,9 +191,13 @@ class Coalescer:
             self._add_delivery(call, handler, evaluation, None, outcome.value, reason)
             return NotQueued()
         if earlier is not None:
-            reason = encode_reasons([Reason("repeated", (earlier[0],))])
-            self._add_delivery(call, handler, evaluation, None, DeliveryOutcome.REPEATED.value, reason)
-            return _accepted(handler, *earlier)
+            why = Reason("repeated-group-call")
+            if isinstance(earlier, Accepted):
+                why = Reason("repeated", (earlier.action_uuid,))
+            self._add_delivery(call, handler, evaluation, None, DeliveryOutcome.REPEATED.value, encode_reasons([why]))
+            return earlier
+        if not handler.service_uuid:
+            return self._add_group_call(call, handler, evaluation)
         refusal = None if call.key is None else self._keys.refusal((handler.seq, call.key))
         if refusal is not None:
             return refusal
@@ -201,17 +207,32 @@ class Coalescer:
             if not isinstance(decision, dict):
                 return self._decline(call, handler, evaluation, decision)
             begun = decision
+        self._count_use(handler, evaluation)
+        return self._queue_or_join(call, handler, evaluation, begun)
+
+    def _find_earlier(self, handler: CalledHandler, key: str | None) -> Accepted | GroupAccepted | None:
+        """Return the result of the delivery that a call with a key repeats; None if it repeats none."""
+        carried_out = None if key is None else self._keys.carried_out.get((handler.seq, key))
+        return None if carried_out is None else _accepted(handler, *carried_out)
+
+    def _add_group_call(self, call: Call, handler: CalledHandler, evaluation: Evaluation) -> CallResult:
+        """Process a call of a group, whose handler has no service. See `GroupCoalescer`."""
+        raise NotImplementedError
+
+    def _count_use(self, handler: CalledHandler, evaluation: Evaluation) -> None:
         if evaluation.max_uses is not None:
             self._change_handler(handler, uses=self._counter(handler, "uses") + 1)
-        return self._queue_or_join(call, handler, evaluation, begun)
 
     def _decline(
         self, call: Call, handler: CalledHandler, evaluation: Evaluation, why: Reason | ConflictError
     ) -> CallResult:
-        """Store a call that begins no rollback, and return its result."""
+        """Store a call that begins no rollback, or concerns no service of a group, and return its result."""
         outcome, reason = DeliveryOutcome.SKIPPED, why
         if not isinstance(reason, Reason):
-            outcome, reason = DeliveryOutcome.REFUSED, Reason("not-rolled-back", (str(why),))
+            outcome, reason = (
+                DeliveryOutcome.REFUSED,
+                Reason("not-rolled-back" if handler.service_uuid else "invalid", (str(why),)),
+            )
         self._add_delivery(call, handler, evaluation, None, outcome.value, encode_reasons([reason]))
         return NotQueued(skip=why) if isinstance(why, Reason) else why
 
@@ -246,6 +267,8 @@ class Coalescer:
         if outcome is _JOINED:
             self._reschedule(action, handler, opened, evaluation)
             self._join_skips(action, opened["skip_unchanged"] if opened else handler.action_skips, evaluation)
+        if evaluation.caller is not None:
+            self.action_changes.setdefault(action, {})["caller"] = str(evaluation.caller)
         if evaluation.tag is not None or evaluation.variable is not None:
             changes = self.action_changes.setdefault(action, {})
             if evaluation.tag is not None:
@@ -377,6 +400,7 @@ def new_delivery(
         size + len(call.origin.user_agent[:512]) + len(reason) + ROW_BYTES,
         before,
         evaluation.revision,
+        json.dumps(asdict(evaluation.caller)) if evaluation.caller else None,
     ]
 
 

@@ -158,8 +158,10 @@ _LOG = "INSERT INTO changed_services (service_uuid) VALUES"
 # All columns that `handler_lookup` selects.
 TRIGGERS = (
     "CREATE TRIGGER handlers_changed AFTER UPDATE OF uuid, seq, service_uuid, name, operation, options, version, uses,"
-    f" rate_tat, old_uuid, old_until ON handlers BEGIN {_LOG} (OLD.service_uuid); END",
-    f"CREATE TRIGGER handlers_deleted AFTER DELETE ON handlers BEGIN {_LOG} (OLD.service_uuid); END",
+    " rate_tat, old_uuid, old_until ON handlers WHEN OLD.service_uuid IS NOT NULL"
+    f" BEGIN {_LOG} (OLD.service_uuid); END",
+    "CREATE TRIGGER handlers_deleted AFTER DELETE ON handlers WHEN OLD.service_uuid IS NOT NULL"
+    f" BEGIN {_LOG} (OLD.service_uuid); END",
     "CREATE TRIGGER services_changed AFTER UPDATE OF uuid, engine, terminated ON services"
     f" BEGIN {_LOG} (OLD.uuid); END",
     "CREATE TRIGGER services_noted AFTER UPDATE OF notes, left_tags ON services"

@@ -15,8 +15,9 @@ from tutumd.errors import ConflictError, LockedError, Reason, UnavailableError, 
 from tutumd.model import Call, DeliveryOutcome, Evaluation, Operation
 from tutumd.ports.intake import CallResult, Intake, OnStored
 from tutumd.ports.queue import Clock
-from tutumd.store.intake import action_inputs
+from tutumd.store.intake import action_inputs, audited_calls, group_calls
 from tutumd.store.intake.coalesce import DELIVERY_COLUMNS, CalledHandler, Coalescer, complete
+from tutumd.store.intake.group_calls import BatchGroups, GroupCoalescer
 from tutumd.store.intake.handler_lookup import HandlerCache, find_handlers
 from tutumd.store.intake.plain_calls import PlainCalls
 from tutumd.store.intake.rate_limits import ContentBudget
@@ -133,6 +134,7 @@ class SqlIntake(Intake):
         with self._wakeup.write(self._database, self._connection) as (connection, woken):
             if lock_error:
                 locked = lock_unlocked_services(connection, {call.service_uuid for call in calls})
+                locked.add("")  # groups: their services may be locked
             free = [call for call in calls if call.service_uuid not in locked] if locked else calls
             results, engines = store_calls(connection, free, self._clock(), self._cache, self._max_keys, self._budget)
             woken |= engines
@@ -184,14 +186,21 @@ def store_calls(
         The results, and the topics to publish. A call that joins an action wakes no worker: the call that queued the
         action did.
     """
-    lock_services(connection, {call.service_uuid for call in calls})
+    of_groups = [call for call in calls if not call.service_uuid]
+    groups = BatchGroups(connection, of_groups, now) if of_groups else None
+    lock_services(connection, {call.service_uuid for call in calls} | (groups.service_uuids if groups else set()))
+    if groups is not None:
+        groups.create_handlers(connection)
     results: list[CallResult] = []
     topics: set[str] = set()
     waiting = calls
     while waiting:
-        called = find_handlers(connection, waiting, microseconds(now), handler_cache)
+        looked_up = waiting
+        if groups is not None:
+            looked_up = [*(call for call in waiting if call.service_uuid), *groups.look_up(of_groups[0])]
+        called = find_handlers(connection, looked_up, microseconds(now), handler_cache)
         part = _first_part(waiting, called)
-        results += _store_part(connection, part, called, now, BatchKeys(now, max_keys), budget, topics)
+        results += _store_part(connection, part, called, now, BatchKeys(now, max_keys), budget, topics, groups)
         waiting = waiting[len(part) :]
     return results, topics
 
@@ -214,6 +223,7 @@ def _store_part(
     keys: BatchKeys,
     budget: ContentBudget,
     topics: set[str],
+    groups: BatchGroups | None,
 ) -> list[CallResult]:
     """Store calls of handlers, add the topics to publish, and return the results."""
 
@@ -241,7 +251,12 @@ def _store_part(
     scaled = {each.action_seq for each in called.values() if each.action_seq and each.operation == Operation.SCALEUP}
     asked = action_inputs.read_totals(connection, scaled)
     now_us = microseconds(now)
-    batch = Coalescer(called, keys, now_us, budget, asked, begin_rollback)
+    if groups is None:
+        batch = Coalescer(called, keys, now_us, budget, asked, begin_rollback)
+    else:
+        handlers_and_groups = {**called, **groups.handlers}
+        batch = GroupCoalescer(handlers_and_groups, keys, now_us, budget, asked, begin_rollback)
+        batch.groups, batch.group_calls = groups, []
     results = [batch.add(call) for call in calls]
     held = {each.action_seq for each in called.values() if each.action_seq and (each.action_due or 0) > now_us}
     seqs: dict[str, int] = {}
@@ -262,7 +277,10 @@ def _store_part(
         held |= set(ends)
     if batch.action_changes or batch.handler_changes:
         _write_changes(connection, batch, seqs)
+    if isinstance(batch, GroupCoalescer):
+        results = group_calls.store(connection, batch, results, seqs, now)
     topics |= batch.engines
+    audited_calls.record(connection, calls, results, now)
     return complete(results, seqs, holds.read(connection, held, now) if held else {}) if seqs or held else results
 
 

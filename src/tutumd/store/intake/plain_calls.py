@@ -123,7 +123,10 @@ class PlainCalls:
 
     def store(self, calls: Sequence[Call], now: datetime) -> list[Accepted] | None:
         """Store a batch and return its results; None: nothing was stored, because a call may not be plain."""
-        may_be_plain = (not call.has_tag_param and (call.key, call.evaluation) == (None, None) for call in calls)
+        may_be_plain = (
+            not call.has_tag_param and (call.key, call.evaluation) == (None, None) and call.service_uuid
+            for call in calls
+        )
         if len(calls) > MAX_CALLS or not all(may_be_plain):
             return None
         if self._number >= MAX_BATCHES:

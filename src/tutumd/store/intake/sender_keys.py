@@ -80,7 +80,7 @@ class BatchKeys:
             connection,
             _SELECT,
             given=json_rows(handler_seq for handler_seq, _ in pairs),
-            digests=b"".join(_digest(key) for _, key in pairs),
+            digests=b"".join(digest(key) for _, key in pairs),
             after=microseconds(self._now - REPEAT_WINDOW),
             yesterday=self._today - 1,
             today=self._today,
@@ -126,7 +126,7 @@ class BatchKeys:
             {
                 "bucket": self._today,
                 "handler_seq": handler_seq,
-                "digest": _digest(key),
+                "digest": digest(key),
                 "action_seq": seq or new_actions[uuid],
                 "received": microseconds(self._now),
             }
@@ -144,5 +144,6 @@ def select_dead(table: sa.Table, now: datetime) -> sa.Select[Any]:
     return sa.select(*table.primary_key.columns).where(table.c.bucket < microseconds(now) // _DAY_US - 1)
 
 
-def _digest(key: str) -> bytes:
+def digest(key: str) -> bytes:
+    """Return the stored bytes of a key."""
     return hashlib.blake2b(key.encode("utf-8", "backslashreplace"), digest_size=_DIGEST_BYTES).digest()

@@ -19,7 +19,7 @@ from tutumd.store.sql.dialect import insert_missing
 from tutumd.store.tables.accounts import api_keys, users
 from tutumd.store.tables.notifications import targets
 from tutumd.store.tables.schema import microseconds, new_uuid
-from tutumd.store.tables.services import freeze_windows, handlers, services
+from tutumd.store.tables.services import freeze_windows, groups, handlers, services
 
 MAX_KEYS = 1_000
 MAX_KEYS_A_DAY = 1_000
@@ -157,6 +157,8 @@ class SqlAccounts(SqlSessions, Accounts):
                 raise ConflictError(f"{name!r} is the last admin: add another one first (tutumd user add --admin)")
             _lock(connection, user.uuid)
             apply_windows(connection, freeze_windows.c.user_uuid == user.uuid, self._clock(), removes=True)
+            of_user = sa.select(groups.c.handler_seq).where(groups.c.user_uuid == user.uuid)
+            connection.execute(sa.delete(handlers).where(handlers.c.seq.in_(of_user)))
             connection.execute(sa.delete(users).where(users.c.uuid == user.uuid))
             audit.record(connection, by, AuditEvent.USER_REMOVED, self._clock(), details=name)
             owned = services.c.owner == name

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from tutumd.model import Action, ActionState, Hold, Phase, Requester, User, Verb, read_wanted
 from tutumd.ports.queue import HEARTBEAT_TIMEOUT
 from tutumd.store.objects import audit
-from tutumd.store.objects.row_mapping import Row, value_from, visible_to
+from tutumd.store.objects.row_mapping import IS_GROUP, Row, join_shown_handlers, value_from, visible_to
 from tutumd.store.queue import holds
 from tutumd.store.sql.dialect import IndexHint
 from tutumd.store.sql.wakeup import StorePart
@@ -247,8 +247,8 @@ class SqlRecentActions(StorePart):
             .where(actions.c.uuid.in_(action_uuids), visible_to(viewer))
             .subquery()
         )
-        named = sa.select(called, handlers.c.seq, handlers.c.name).outerjoin(
-            handlers, handlers.c.seq == called.c.handler
+        named = join_shown_handlers(
+            sa.select(called, handlers.c.seq, handlers.c.name, IS_GROUP).select_from(called), called.c.handler
         )
         with self._database.read() as connection:
             users = audit.read_requesters(connection, viewer, action_uuids)
@@ -258,6 +258,7 @@ class SqlRecentActions(StorePart):
                     handler=row.seq,
                     handler_name=row.name,
                     is_call=row.handler is not None,
+                    is_group=bool(row.is_group),
                 )
                 for row in connection.execute(named)
             }

@@ -22,11 +22,15 @@ from tutumd.model import (
 )
 from tutumd.store.objects import action_rows, audit
 from tutumd.store.objects.action_rows import IS_OF_ACTION, actions_from, select_actions
+from tutumd.store.objects.groups import select_groups
 from tutumd.store.objects.handlers import select_handler
 from tutumd.store.objects.row_mapping import (
+    IS_GROUP,
     Row,
+    caller_from,
     conditions,
     count,
+    join_shown_handlers,
     read_one,
     read_service,
     value_from,
@@ -40,16 +44,16 @@ from tutumd.store.tables.services import handlers, services
 def select_deliveries(*, with_content: bool = False) -> sa.Select[Any]:
     """Select deliveries, each with its handler and the result of its action."""
     content = deliveries.c.content if with_content else sa.literal_column("'{}'").label("content")
-    return (
+    return join_shown_handlers(
         sa.select(
             *(column for column in deliveries.c if column is not deliveries.c.content),
             content,
             *(actions.c[name].label(f"action_{name}") for name in ("uuid", "state", "reason", "growth")),
             handlers.c.seq.label("handler_number"),
             handlers.c.name.label("handler_name"),
-        )
-        .outerjoin(actions, actions.c.seq == deliveries.c.action_seq)
-        .outerjoin(handlers, handlers.c.seq == deliveries.c.handler_seq)
+            IS_GROUP,
+        ).outerjoin(actions, actions.c.seq == deliveries.c.action_seq),
+        deliveries.c.handler_seq,
     )
 
 
@@ -68,6 +72,7 @@ def delivery_from(row: Row) -> Delivery:
         content=json.loads(raw),
         raw=raw,
         action_reason=reason,
+        caller=caller_from(row.caller),
     )
 
 
@@ -78,6 +83,8 @@ class SqlDeliveries(StorePart):
         with self._database.read() as connection:
             if "action" in query.filters:
                 numbers = every = _select_of_action(connection, viewer, query.filters["action"])
+            elif "group" in query.filters:
+                numbers = every = _select_of_group(connection, viewer, query.filters)
             else:
                 operations = _read_operations(connection, viewer, query.filters)
                 numbers = select_numbers(query.filters, operations, query.offset + query.limit)
@@ -95,6 +102,12 @@ class SqlDeliveries(StorePart):
             chosen = select_deliveries(with_content=True).where(
                 deliveries.c.handler_seq == handler.seq, deliveries.c.seq == number
             )
+            return delivery_from(read_one(connection, chosen))
+
+    def group_delivery(self, viewer: User, group: int, number: int) -> Delivery:
+        with self._database.read() as connection:
+            of_group = _select_of_group(connection, viewer, {"group": str(group), "number": str(number)})
+            chosen = select_deliveries(with_content=True).where(deliveries.c.seq.in_(of_group))
             return delivery_from(read_one(connection, chosen))
 
     def record_redelivery(self, viewer: User, service_uuid: str, handler_uuid: str, number: int) -> None:
@@ -133,6 +146,14 @@ class SqlDeliveries(StorePart):
 def _select_of_action(connection: sa.Connection, viewer: User, uuid: str) -> sa.Select[Any]:
     action = sa.select(actions.c.seq).join(services).where(actions.c.uuid == uuid, visible_to(viewer))
     return action_rows.seqs(read_one(connection, action).seq)
+
+
+def _select_of_group(connection: sa.Connection, viewer: User, filters: Mapping[str, str]) -> sa.Select[Any]:
+    """Select the numbers of a group's deliveries, which have no actions of their own."""
+    group = read_one(connection, select_groups(viewer).where(handlers.c.seq == int(filters["group"])))
+    return sa.select(deliveries.c.seq).where(
+        deliveries.c.handler_seq == group.seq, deliveries.c.action_seq.is_(None), *_conditions(filters)
+    )
 
 
 def _read_operations(connection: sa.Connection, viewer: User, filters: Mapping[str, str]) -> Sequence[str]:
@@ -204,6 +225,6 @@ def _select_without_action(filters: Mapping[str, str], limit: int | None) -> sa.
 
 def _conditions(filters: Mapping[str, str], table: Any = deliveries) -> Iterator[sa.ColumnElement[bool]]:
     return conditions(
-        {name: value for name, value in filters.items() if name != "service"},
+        {name: value for name, value in filters.items() if name not in ("service", "group")},
         {"handler": table.c.handler_seq, "outcome": table.c.outcome, "number": table.c.seq},
     )

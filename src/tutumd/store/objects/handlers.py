@@ -23,6 +23,7 @@ from tutumd.model import (
 )
 from tutumd.store.objects import audit
 from tutumd.store.objects.accounts import check_handlers, check_rotation
+from tutumd.store.objects.issuers import name_issuers
 from tutumd.store.objects.row_mapping import Row, read_one, read_page, read_service, value_from, visible_to
 from tutumd.store.queue.snapshots import lock_services
 from tutumd.store.sql.dialect import insert
@@ -35,9 +36,10 @@ from tutumd.store.upkeep import delivery_log
 _NAMES = ("uuid", "service_uuid", "options", "version", "uses", "old_uuid", "old_until")
 _CALLABLE = (
     sa.select(*(handlers.c[name] for name in _NAMES))
-    .join(services, services.c.uuid == handlers.c.service_uuid)
-    .where(sa.not_(services.c.terminated))
+    .outerjoin(services, services.c.uuid == handlers.c.service_uuid)
+    .where(sa.or_(handlers.c.service_uuid.is_(None), sa.not_(services.c.terminated)), handlers.c.group_seq.is_(None))
 )
+_IS_SHOWN = handlers.c.group_seq.is_(None)
 
 
 class SqlHandlers(StorePart):
@@ -45,7 +47,7 @@ class SqlHandlers(StorePart):
 
     def handlers(self, viewer: User, service_uuid: str, query: Query) -> Page[Handler]:
         filters = {"uuid": handlers.c.uuid, "name": handlers.c.name}
-        statement = sa.select(handlers).where(handlers.c.service_uuid == service_uuid)
+        statement = sa.select(handlers).where(handlers.c.service_uuid == service_uuid, _IS_SHOWN)
         with self._database.read() as connection:
             read_service(connection, viewer, service_uuid)
             return read_page(
@@ -63,9 +65,9 @@ class SqlHandlers(StorePart):
         with self._database.read() as connection:
             for row in connection.execute(_CALLABLE.where(is_called)):
                 needed = EvaluationNeeded(options=json.loads(row.options), version=row.version, uses=row.uses)
-                found[row.service_uuid, row.uuid] = needed
+                found[row.service_uuid or "", row.uuid] = needed
                 if row.old_until is not None and row.old_until > now:
-                    found[row.service_uuid, row.old_uuid] = needed
+                    found[row.service_uuid or "", row.old_uuid] = needed
         return found
 
     def add_handlers(self, viewer: User, service_uuid: str, entries: Sequence[NewHandler]) -> tuple[Handler, ...]:
@@ -78,6 +80,7 @@ class SqlHandlers(StorePart):
             statement = sa.insert(handlers).returning(handlers, sort_by_parameter_order=True)
             made = tuple(_handler_from(row, 0, None, now) for row in connection.execute(statement, new))
             check_handlers(connection, viewer.uuid, now, len(made))
+            name_issuers(connection, [entry.options for entry in entries])
             for handler in made:
                 self._record_handler(connection, viewer, AuditEvent.HANDLER_CREATED, handler, service=service)
             return made
@@ -97,6 +100,7 @@ class SqlHandlers(StorePart):
                 return self._make(connection, [read_one(connection, of_form)])[0], False
             _refuse_twin(connection, service_uuid, entry.name, row.seq)
             check_handlers(connection, viewer.uuid, now, 1)
+            name_issuers(connection, [entry.options])
             handler = _handler_from(row, 0, None, now)
             self._record_handler(connection, viewer, AuditEvent.HANDLER_CREATED, handler)
             return handler, True
@@ -118,6 +122,7 @@ class SqlHandlers(StorePart):
                 .where(handlers.c.uuid == uuid)
                 .values(name=changed.name, options=json.dumps(dict(changed.options)), version=handlers.c.version + 1)
             )
+            name_issuers(connection, [changed.options])
             if keeps_names_apart and changed.name != handler.name:
                 _refuse_twin(connection, service_uuid, changed.name, handler.number)
             self._record_handler(
@@ -154,7 +159,7 @@ class SqlHandlers(StorePart):
         self, viewer: User, before: datetime | None, query: Query, *, by_age: bool = False
     ) -> Page[Handler]:
         with self._database.read() as connection:
-            statement = sa.select(handlers).join(services).where(_is_visible(viewer))
+            statement = sa.select(handlers).join(services).where(_is_visible(viewer), _IS_SHOWN)
             last_used = sa.func.coalesce(handlers.c.last_called, handlers.c.created, type_=handlers.c.created.type)
             if before is not None:
                 statement = statement.where(last_used < before)
@@ -214,7 +219,7 @@ def _select_of_service(viewer: User, service_uuid: str) -> sa.Select[Any]:
     return (
         sa.select(handlers)
         .join(services, services.c.uuid == handlers.c.service_uuid)
-        .where(services.c.uuid == service_uuid, _is_visible(viewer))
+        .where(services.c.uuid == service_uuid, _is_visible(viewer), _IS_SHOWN)
     )
 
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from tutumd.model import Claim, ImageFacts, Outcome, ServiceImage, ServiceSnapshot, Verb
 from tutumd.store.objects import audit
 from tutumd.store.objects.action_rows import first_handler
-from tutumd.store.objects.row_mapping import value_from
+from tutumd.store.objects.row_mapping import join_shown_handlers, value_from
 from tutumd.store.queue.snapshots import fit
 from tutumd.store.tables.actions import RUNNING, actions
 from tutumd.store.tables.services import handlers, service_images
@@ -32,12 +32,9 @@ IS_CHANGING = sa.select(
         )
     )
 )
-_CALLED = (
-    sa.select(handlers.c.seq, handlers.c.name)
-    .select_from(actions)
-    .join(handlers, handlers.c.seq == first_handler())
-    .where(actions.c.uuid == sa.bindparam("action_uuid"))
-)
+_CALLED = join_shown_handlers(
+    sa.select(handlers.c.seq, handlers.c.name).select_from(actions), first_handler(), outer=False
+).where(actions.c.uuid == sa.bindparam("action_uuid"))
 
 History = Mapping[int, ServiceImage]
 """The rows of a service by their numbers, newest first."""

@@ -230,6 +230,7 @@ def _columns(new: NewTarget) -> dict[str, Any]:
         "service_uuid": new.service_uuid,
         "stack": new.stack,
         "include_log": new.include_log,
+        "per_group_call": new.per_group_call,
         "repeat_s": new.repeat_s,
         "enabled": new.enabled,
     }

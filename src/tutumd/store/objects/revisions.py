@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from tutumd.ports.queue import HEARTBEAT_TIMEOUT
 from tutumd.store.queue.holds import lasts
 from tutumd.store.sql.wakeup import StorePart
-from tutumd.store.tables.actions import LIVE, action_lines, actions, deliveries
+from tutumd.store.tables.actions import LIVE, action_lines, actions, deliveries, group_calls
 from tutumd.store.tables.services import engines, handlers, service_holds, services
 
 
@@ -33,7 +33,13 @@ class SqlRevisions(StorePart):
             held = sa.func.sum(sa.case((actions.c.due > now, 1), else_=0))
             lasting = sa.func.sum(sa.cast(lasts(service_holds, now), sa.Integer))
             statements += [_ALL_HOLDS.add_columns(lasting)]
-            statements += [_ENGINES.add_columns(_has_worker(now)), _ALL_SERVICES, _ALL_LIVE_ACTIONS.add_columns(held)]
+            statements += [
+                _ENGINES.add_columns(_has_worker(now)),
+                _ALL_SERVICES,
+                _ALL_LIVE_ACTIONS.add_columns(held),
+                _ALL_GROUPS,
+                _ALL_GROUP_CALLS,
+            ]
         with self._database.read() as connection:
             for statement in statements:
                 for uuid, *values in connection.execute(statement):
@@ -115,8 +121,7 @@ _NEWEST_APART = (
 )
 
 # One row per service: in Python, rows of handlers would take most of the time.
-_HANDLERS = sa.select(
-    handlers.c.service_uuid,
+_OF_HANDLERS = (
     sa.func.count(),
     sa.func.max(handlers.c.seq),
     sa.func.sum(handlers.c.version),
@@ -127,7 +132,9 @@ _HANDLERS = sa.select(
     sa.func.sum(sa.type_coerce(handlers.c.old_until, sa.BigInteger) // 1_000_000),
     sa.func.max(handlers.c.old_called),
     sa.func.max(_NEWEST_APART),
-).group_by(handlers.c.service_uuid)
+)
+_HANDLERS = sa.select(handlers.c.service_uuid, *_OF_HANDLERS).group_by(handlers.c.service_uuid)
+_ALL_GROUPS = sa.select(_ALL, *_OF_HANDLERS).where(handlers.c.service_uuid.is_(None))
 
 _ACTIONS = sa.select(
     actions.c.uuid,
@@ -176,6 +183,8 @@ _ALL_SERVICES = (
     .group_by(services.c.owner, services.c.stack)
     .order_by(services.c.owner, services.c.stack)
 )
+
+_ALL_GROUP_CALLS = sa.select(_ALL, sa.func.count(), sa.func.max(group_calls.c.seq)).where(group_calls.c.ended.is_(None))
 
 _ALL_LIVE_ACTIONS = sa.select(
     _ALL,

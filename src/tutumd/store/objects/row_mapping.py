@@ -1,5 +1,6 @@
 """Rows of services and containers, the values read from them, and pages of values."""
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
@@ -11,6 +12,7 @@ import sqlalchemy as sa
 from tutumd.errors import NOT_FOUND, NotFoundError, about
 from tutumd.model import (
     Autorestart,
+    Caller,
     Container,
     ContainerState,
     Definition,
@@ -25,7 +27,7 @@ from tutumd.model import (
 )
 from tutumd.store.tables.accounts import users
 from tutumd.store.tables.actions import actions
-from tutumd.store.tables.services import containers, service_holds, services
+from tutumd.store.tables.services import containers, handlers, service_holds, services
 
 Row = sa.Row[Any]
 T = TypeVar("T")
@@ -140,6 +142,22 @@ def _select_any_service() -> sa.Select[Any]:
     return select_services(None).where(services.c.uuid == sa.bindparam("service_uuid"))
 
 
+called_handlers = handlers.alias("called")
+
+
+def join_shown_handlers(
+    statement: "sa.Select[Any]", seq: sa.ColumnElement[int], *, outer: bool = True
+) -> "sa.Select[Any]":
+    """Join the handlers with a number; instead of the hidden handler of a group, join the group."""
+    shown = sa.func.coalesce(called_handlers.c.group_seq, called_handlers.c.seq)
+    joined = statement.join(called_handlers, called_handlers.c.seq == seq, isouter=outer)
+    return joined.join(handlers, handlers.c.seq == shown, isouter=outer)
+
+
+IS_GROUP = sa.and_(handlers.c.seq.isnot(None), handlers.c.service_uuid.is_(None)).label("is_group")
+"""Whether a handler of `join_shown_handlers` is a group."""
+
+
 def service_from(row: Row, container_uuids: tuple[str, ...], now: datetime | None = None) -> Service:
     """Return the service of a row of `select_services`, with the hold that it has at `now`; None: without a hold."""
     is_held = now is not None and row.hold_since is not None and (row.hold_until is None or row.hold_until > now)
@@ -158,6 +176,7 @@ def service_from(row: Row, container_uuids: tuple[str, ...], now: datetime | Non
         gone_since=None if row.bound else row.unbound,
         notes=(*row.left_tags.splitlines(), *row.notes.splitlines()),
         settings=tuple((name, value) for name, value in row.settings),
+        after=tuple(row.after),
         hold=ServiceHold(**hold) if is_held else None,
     )
 
@@ -182,6 +201,11 @@ def present_containers(connection: sa.Connection, service_uuids: list[str]) -> d
     for row in connection.execute(_PRESENT_CONTAINERS, {"service_uuids": service_uuids}):
         by_service[row.service_uuid] = (*by_service.get(row.service_uuid, ()), row.uuid)
     return by_service
+
+
+def caller_from(text: str | None) -> Caller | None:
+    """Return the caller of a delivery from its JSON."""
+    return Caller(**json.loads(text)) if text else None
 
 
 def container_from(row: Row) -> Container:

@@ -29,6 +29,7 @@ _FILTERS: Mapping[str, sa.ColumnElement[object]] = {
     "state": SERVICE_STATE,
     "stack": services.c.stack,
     "stack__name": services.c.stack,
+    "group_stack": sa.case((services.c.part_of != "", services.c.part_of), else_=services.c.stack),
     "engine": services.c.engine,
     "gone": sa.case((services.c.bound, "no"), else_="yes"),
     "warned": sa.case((_HAS_WARNINGS, "yes"), else_="no"),

@@ -149,7 +149,8 @@ def _is_current(row: Row | None, snapshot: ServiceSnapshot | None) -> bool:
 
 
 def _find_forgettable(connection: sa.Connection, engine: str, before: datetime) -> Sequence[str]:
-    has_handler = sa.select(handlers.c.uuid).where(handlers.c.service_uuid == services.c.uuid).exists()
+    is_of_service = sa.and_(handlers.c.service_uuid == services.c.uuid, handlers.c.group_seq.is_(None))
+    has_handler = sa.select(handlers.c.uuid).where(is_of_service).exists()
     is_busy = sa.select(actions.c.uuid).where(actions.c.service_uuid == services.c.uuid, LIVE).exists()
     return connection.scalars(
         sa.select(services.c.uuid).where(

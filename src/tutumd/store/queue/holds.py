@@ -18,7 +18,7 @@ from tutumd.model.freeze import FreezeWindow, find_freeze
 from tutumd.store.objects.row_mapping import value_from
 from tutumd.store.sql.dialect import upsert
 from tutumd.store.tables.accounts import users
-from tutumd.store.tables.actions import action_holds, actions
+from tutumd.store.tables.actions import action_holds, action_predecessors, actions
 from tutumd.store.tables.schema import UtcTime, storable
 from tutumd.store.tables.services import freeze_windows, service_holds, services
 
@@ -101,9 +101,16 @@ def set_debounces(connection: sa.Connection, ends: Mapping[int, datetime | None]
     _replace(connection, {HoldKind.DEBOUNCE: list(ends)}, new, now)
 
 
+def set_predecessors(connection: sa.Connection, reasons: Mapping[int, Reason | None], now: datetime) -> None:
+    """Set why pending actions wait for others, by their `seq`; None: they no longer do."""
+    new = [_row(seq, HoldKind.PREDECESSOR, None, encode_reasons([why])) for seq, why in reasons.items() if why]
+    _replace(connection, {HoldKind.PREDECESSOR: list(reasons)}, new, now)
+
+
 def override(connection: sa.Connection, action_seq: int, now: datetime) -> None:
-    """Make a pending action due; holds and freeze windows do not apply to it any longer."""
+    """Make a pending action due: holds and freeze windows do not apply to it any longer, and it waits for no other."""
     connection.execute(sa.update(actions).where(actions.c.seq == action_seq).values(overrides=True))
+    connection.execute(sa.delete(action_predecessors).where(action_predecessors.c.action_seq == action_seq))
     _replace(connection, {kind: [action_seq] for kind in HoldKind}, [], now)
 
 

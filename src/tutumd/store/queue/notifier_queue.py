@@ -17,13 +17,14 @@ from tutumd.model import (
 )
 from tutumd.ports.notifications import NotificationQueue
 from tutumd.store.objects import audit
+from tutumd.store.objects.issuers import IS_NAMED, must_fetch
 from tutumd.store.objects.notifications import IS_REPLACED, notification_from, select_targets, target_from
 from tutumd.store.objects.row_mapping import Row
 from tutumd.store.queue import outbox
 from tutumd.store.queue.leases import CLOCK_SKEW, SET_BACK, is_unleased
 from tutumd.store.queue.payloads import read_payload
 from tutumd.store.sql.wakeup import NOTIFICATIONS, StorePart
-from tutumd.store.tables.notifications import LEASED, PENDING, notifications, targets
+from tutumd.store.tables.notifications import LEASED, PENDING, issuers, notifications, targets
 from tutumd.store.tables.schema import EPOCH, UtcTime, storable
 
 MAX_DEATHS = 10
@@ -100,9 +101,26 @@ class SqlNotificationQueue(StorePart, NotificationQueue):
         with self._database.write() as connection:
             connection.execute(sa.update(notifications).where(held).values(lease_until=None))
 
-    def has_targets(self) -> bool:
+    def is_needed(self) -> bool:
         with self._database.read() as connection:
-            return connection.execute(sa.select(targets.c.seq).limit(1)).first() is not None
+            return bool(connection.scalar(sa.select(sa.or_(sa.exists(targets.select()), sa.exists(issuers.select())))))
+
+    def claim_issuer(self) -> str | None:
+        now = self._clock()
+        with self._database.read() as connection:
+            url = connection.scalar(sa.select(issuers.c.url).where(must_fetch(now)).limit(1))
+        if url is None:
+            return None
+        this = issuers.c.url == url
+        with self._database.write() as connection:
+            connection.execute(sa.delete(issuers).where(this, ~IS_NAMED))
+            claimed = sa.update(issuers).where(this, must_fetch(now)).values(tried=now, wanted=False)
+            return url if connection.execute(claimed).rowcount else None
+
+    def save_keys(self, url: str, keys: str, error: str) -> None:
+        values = {"error": storable(error)} if error else {"error": "", "keys": keys, "fetched": self._clock()}
+        with self._database.write() as connection:
+            connection.execute(sa.update(issuers).where(issuers.c.url == url).values(values))
 
     def next_due(self) -> datetime | None:
         now, lease_now = self._clock(), self._lease_clock()

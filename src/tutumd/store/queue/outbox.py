@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from tutumd.model import ActionState, EngineInfo, ReasonCode, Verb
 from tutumd.model.notifications import MAX_PENDING, Event, NotificationState, TargetKind
-from tutumd.store.objects.action_rows import add_line
+from tutumd.store.objects.action_rows import add_line, first_handler
 from tutumd.store.objects.row_mapping import Row
 from tutumd.store.queue import payloads
 from tutumd.store.queue.payloads import payload_of, read_revisions, reason_of
@@ -18,7 +18,7 @@ from tutumd.store.tables.accounts import users
 from tutumd.store.tables.actions import actions
 from tutumd.store.tables.notifications import PENDING, notification_totals, notifications, targets
 from tutumd.store.tables.schema import new_uuid
-from tutumd.store.tables.services import services
+from tutumd.store.tables.services import handlers, services
 
 OVERFLOW = "overflow: too many notifications of the target were pending, and this was one of the oldest"
 NO_REVISION = (
@@ -53,7 +53,7 @@ IN_SCOPE = sa.and_(
     sa.or_(targets.c.service_uuid.is_(None), targets.c.service_uuid == services.c.uuid),
     sa.or_(targets.c.stack.is_(None), targets.c.stack == services.c.stack),
 )
-_SELECT_COVERING = (
+SELECT_COVERING = (
     _select_targets(sa.or_(users.c.is_admin, users.c.name == services.c.owner), IN_SCOPE)
     .add_columns(
         actions.c.uuid.label("action_uuid"),
@@ -63,7 +63,7 @@ _SELECT_COVERING = (
     .join(services, sa.true())
     .join(actions, actions.c.service_uuid == services.c.uuid)
 )
-_SELECT_ENDED = _SELECT_COVERING.where(actions.c.uuid.in_(sa.bindparam("action_uuids", expanding=True)))
+_SELECT_ENDED = SELECT_COVERING.where(actions.c.uuid.in_(sa.bindparam("action_uuids", expanding=True)))
 
 
 # State of the last action of the same verb and service that succeeded or failed.
@@ -74,6 +74,13 @@ _SELECT_STATE_BEFORE = (
     .where(actions.c.uuid != sa.bindparam("uuid"))
     .order_by(actions.c.seq.desc())
     .limit(1)
+)
+# The group whose call created an action.
+_GROUP = (
+    sa.select(handlers.c.group_seq)
+    .select_from(actions)
+    .join(handlers, handlers.c.seq == first_handler())
+    .where(actions.c.uuid == sa.bindparam("uuid"))
 )
 _FORGE = targets.c.kind == sa.literal_column(f"'{TargetKind.FORGE}'")
 HAS_FORGES = sa.select(targets.c.seq).where(targets.c.enabled, _FORGE).exists()
@@ -94,7 +101,10 @@ def add_ended(connection: sa.Connection, action_uuids: Sequence[str]) -> set[str
 
 def _add_end(connection: sa.Connection, covering: Sequence[Row]) -> set[str]:
     ended = covering[0]
-    told = _choose(connection, ended, [target for target in covering if target.kind != TargetKind.FORGE])
+    singles = [target for target in covering if target.kind != TargetKind.FORGE]
+    if any(target.per_group_call for target in singles) and connection.scalar(_GROUP, {"uuid": ended.action_uuid}):
+        singles = [target for target in singles if not target.per_group_call]
+    told = _choose(connection, ended, singles)
     forges = [target for target in covering if target.kind == TargetKind.FORGE]
     forges = forges if ended.verb == Verb.REDEPLOY and ended.started is not None else []
     if not told and not forges:
@@ -102,7 +112,7 @@ def _add_end(connection: sa.Connection, covering: Sequence[Row]) -> set[str]:
     new: list[New] = [(target, event, {"suppressed": suppressed}) for target, event, suppressed in told]
     if forges:
         new += _list_ends(connection, forges, ended)
-    return _insert(connection, new, ended.ended, action_uuid=ended.action_uuid, service_uuid=ended.subject)
+    return add_new(connection, new, ended.ended, action_uuid=ended.action_uuid, service_uuid=ended.subject)
 
 
 def _choose(connection: sa.Connection, ended: Row, covering: Sequence[Row]) -> list[tuple[Row, Event, int]]:
@@ -125,7 +135,7 @@ def _wants(target: Row, event: Event) -> bool:
 
 def _choose_success(connection: sa.Connection, ended: Row, covering: Sequence[Row]) -> list[tuple[Row, Event, int]]:
     of_verb = {"subject": ended.subject, "verb": ended.verb}
-    suppressed = payloads.clear(connection, ended)
+    suppressed = payloads.clear(connection, of_verb)
     recovered = [target for target in covering if _wants(target, Event.ACTION_RECOVERED)]
     before = connection.scalar(_SELECT_STATE_BEFORE, {**of_verb, "uuid": ended.action_uuid}) if recovered else None
     recovered = recovered if before == ActionState.FAILED.value else []
@@ -138,12 +148,12 @@ def _choose_success(connection: sa.Connection, ended: Row, covering: Sequence[Ro
 
 def add_started(connection: sa.Connection, action_uuid: str, now: datetime) -> set[str]:
     """Queue a commit status for each commit of a redeploy that begins, and return the topics to publish."""
-    forges = _SELECT_COVERING.where(actions.c.uuid == action_uuid, _FORGE)
+    forges = SELECT_COVERING.where(actions.c.uuid == action_uuid, _FORGE)
     covering = connection.execute(forges.where(actions.c.verb == Verb.REDEPLOY.value)).all()
     if not covering:
         return set()
     new = _list_statuses(connection, covering, Event.ACTION_STARTED, read_revisions(connection, action_uuid))
-    return _insert(connection, new, now, action_uuid=action_uuid, service_uuid=covering[0].subject)
+    return add_new(connection, new, now, action_uuid=action_uuid, service_uuid=covering[0].subject)
 
 
 def _list_ends(connection: sa.Connection, forges: Sequence[Row], ended: Row) -> list[New]:
@@ -203,7 +213,7 @@ def add_engine(connection: sa.Connection, info: EngineInfo, *, was_away: bool | 
                 "suppressed": row.suppressed if row else 0,
             }
             new.append((target, event, {"payload": payload_of(event, now, data)}))
-    return _insert(connection, new, now)
+    return add_new(connection, new, now)
 
 
 def add_disabled(connection: sa.Connection, disabled: Row, code: str, text: str, now: datetime) -> set[str]:
@@ -215,7 +225,7 @@ def add_disabled(connection: sa.Connection, disabled: Row, code: str, text: str,
         for target in connection.execute(others)
         if event.value in target.events and target.kind != TargetKind.FORGE
     ]
-    return _insert(connection, new, now)
+    return add_new(connection, new, now)
 
 
 def about_target(target: Row) -> dict[str, Any]:
@@ -240,7 +250,8 @@ def new_row(target_seq: int, event: Event, now: datetime, **values: Any) -> dict
     }
 
 
-def _insert(connection: sa.Connection, new: Sequence[New], now: datetime, **values: str) -> set[str]:
+def add_new(connection: sa.Connection, new: Sequence[New], now: datetime, **values: str) -> set[str]:
+    """Insert notifications, and return the topics to publish. `values` are columns of all of them."""
     if not new:
         return set()
     newest = {target.seq: target.newest or 0 for target, _, _ in new}

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from tutumd.model import MAX_PAYLOAD_BYTES, DeliveryOutcome, Event, encode
 from tutumd.store.objects.action_rows import IS_OF_ACTION
-from tutumd.store.objects.row_mapping import Row
+from tutumd.store.objects.row_mapping import Row, caller_from, join_shown_handlers
 from tutumd.store.sql.dialect import upsert
 from tutumd.store.tables.actions import actions, deliveries
 from tutumd.store.tables.notifications import repeats
@@ -26,11 +26,14 @@ _SELECT_ACTION = (
 )
 _TOLD = (DeliveryOutcome.QUEUED.value, DeliveryOutcome.JOINED.value)
 _COUNT = sa.func.count().over().label("count")
+_SHOWN_SEQ = sa.func.coalesce(handlers.c.seq, deliveries.c.handler_seq).label("handler_seq")
 _SELECT_CALLS = (
-    sa.select(deliveries.c.handler_seq, deliveries.c.received, deliveries.c.tag, handlers.c.name, _COUNT)
-    .select_from(actions)
-    .join(deliveries, IS_OF_ACTION)
-    .outerjoin(handlers, handlers.c.seq == deliveries.c.handler_seq)
+    join_shown_handlers(
+        sa.select(_SHOWN_SEQ, deliveries.c.received, deliveries.c.tag, deliveries.c.caller, handlers.c.name, _COUNT)
+        .select_from(actions)
+        .join(deliveries, IS_OF_ACTION),
+        deliveries.c.handler_seq,
+    )
     .where(actions.c.seq == sa.bindparam("seq"), deliveries.c.outcome.in_(_TOLD))
     .order_by(deliveries.c.seq.desc())
     .limit(MAX_CALLS)
@@ -38,13 +41,17 @@ _SELECT_CALLS = (
 
 
 def payload_of(event: Event, at: datetime, data: Mapping[str, Any], log_tail: str = "") -> dict[str, Any]:
-    """Return a payload of at most `MAX_PAYLOAD_BYTES`, with the end of a log and the newest calls that fit."""
-    payload: dict[str, Any] = {"type": event.value, "timestamp": _iso(at), "data": dict(data)}
+    """Return a payload of at most `MAX_PAYLOAD_BYTES`: with the end of a log and the newest calls that fit, or the
+    first lines of a group call that fit.
+    """
+    payload: dict[str, Any] = {"type": event.value, "timestamp": iso(at), "data": dict(data)}
     if log_tail:
         payload["data"]["log_tail"] = log_tail
         excess = len(encode(payload)) - MAX_PAYLOAD_BYTES
         if excess > 0:
             payload["data"]["log_tail"] = log_tail.encode()[excess:].decode(errors="ignore")
+    while len(encode(payload)) > MAX_PAYLOAD_BYTES and payload["data"].get("lines"):
+        payload["data"]["lines"] = payload["data"]["lines"][:-1]
     while len(encode(payload)) > MAX_PAYLOAD_BYTES and payload["data"]["calls"]["newest"]:
         calls = payload["data"]["calls"]
         payload["data"]["calls"] = {**calls, "newest": calls["newest"][:-1]}
@@ -71,9 +78,9 @@ def _describe(row: Row, calls: Sequence[Row]) -> dict[str, Any]:
             "uuid": row.uuid,
             "operation": row.verb,
             "state": row.state,
-            "created": _iso(row.created),
-            "started": row.started and _iso(row.started),
-            "ended": row.ended and _iso(row.ended),
+            "created": iso(row.created),
+            "started": row.started and iso(row.started),
+            "ended": row.ended and iso(row.ended),
             "duration": _duration(row),
         },
         "reason": reason_of(row.reason_code, row.reason),
@@ -84,8 +91,9 @@ def _describe(row: Row, calls: Sequence[Row]) -> dict[str, Any]:
             "newest": [
                 {
                     "handler": {"number": call.handler_seq, "name": call.name},
-                    "received": _iso(call.received),
+                    "received": iso(call.received),
                     "tag": call.tag,
+                    "caller": str(caller_from(call.caller)) if call.caller else None,
                 }
                 for call in calls
             ],
@@ -112,7 +120,8 @@ def _duration(row: Row) -> float | None:
     return float(max(0.0, round((row.ended - row.started).total_seconds(), 3)))
 
 
-def _iso(at: datetime) -> str:
+def iso(at: datetime) -> str:
+    """Return a time as payloads show it."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -124,10 +133,10 @@ Key = Mapping[str, str]
 """`subject`, `verb` and `reason_code` of a failure."""
 
 
-def clear(connection: sa.Connection, ended: Row) -> dict[int, int]:
-    """Remove the failures of a verb after its success; return by target how many were not told."""
+def clear(connection: sa.Connection, key: Key, *of_targets: sa.ColumnElement[bool]) -> dict[int, int]:
+    """Remove the failures of a subject and verb after a success; return by target how many were not told."""
     suppressed: dict[int, int] = {}
-    for row in connection.execute(_CLEAR, {"subject": ended.subject, "verb": ended.verb}):
+    for row in connection.execute(_CLEAR.where(*of_targets), {name: key[name] for name in ("subject", "verb")}):
         suppressed[row.target_seq] = suppressed.get(row.target_seq, 0) + row.suppressed
     return suppressed
 

@@ -14,7 +14,7 @@ from tutumd.store.objects import action_totals, image_rows
 from tutumd.store.objects.action_rows import add_line
 from tutumd.store.objects.action_totals import code_of, describe, final_state
 from tutumd.store.objects.row_mapping import Row, read_service
-from tutumd.store.queue import holds, leases, outbox
+from tutumd.store.queue import followers, holds, leases, outbox
 from tutumd.store.queue import snapshots as snapshot_rows
 from tutumd.store.queue.engine_sync import SqlEngineSync
 from tutumd.store.queue.snapshots import lock_services, raise_revision, settle_target
@@ -101,12 +101,17 @@ class SqlQueue(SqlEngineSync, Queue):
         parameters = leases.claim_parameters(engine_names, now, lease_now)
         if self._database.dialect.single_writer:  # on other databases, looking does not keep others from writing
             with self._database.read() as connection:
-                if connection.execute(leases.select_claimable(are_away=are_away), parameters).first() is None:
+                claimable = connection.execute(leases.select_claimable(are_away=are_away), parameters).first()
+                if claimable is None and not connection.scalar(sa.select(followers.IS_UNSETTLED)):
                     return None
         tries = 0
         while tries < _TRIES:
             with self._wakeup.write(self._database) as (connection, woken):
                 candidate = _lock_candidate(connection, parameters, are_away=are_away)
+                if candidate is None or candidate.is_unsettled:
+                    woken |= followers.settle(connection, now)
+                    if woken:
+                        continue
                 if candidate is None:
                     return None
                 if candidate.may_be_held and holds.refresh(connection, [candidate.service_uuid], now):

@@ -102,6 +102,8 @@ def store_snapshot(
         "left_tags": "\n".join(snapshot.left_tags),
         "settings": [[name, storable(value)] for name, value in snapshot.settings],
         "rollback_refusal": snapshot.rollback_refusal,
+        "part_of": snapshot.part_of[:255],
+        "after": [storable(name) for name in snapshot.after],
         "autorestart": snapshot.autorestart.value,
         "variables": list(snapshot.variables),
         "deployed": snapshot.deployed,
@@ -228,8 +230,10 @@ def end_service(connection: sa.Connection, uuid: str, now: datetime, reason: str
     return cancel_pending(connection, actions.c.service_uuid == uuid, now, reason)
 
 
-def cancel_pending(connection: sa.Connection, which: sa.ColumnElement[bool], now: datetime, reason: str) -> set[str]:
-    """Cancel the pending ones of the actions of a locked service, and return the topics to publish."""
+def cancel_pending(
+    connection: sa.Connection, which: sa.ColumnElement[bool], now: datetime, reason: str | sa.ColumnElement[str]
+) -> set[str]:
+    """Cancel the pending ones of the actions of locked services, and return the topics to publish."""
     canceled = connection.scalars(
         sa.update(actions)
         .where(which, actions.c.state == ActionState.PENDING.value)

@@ -51,6 +51,8 @@ actions = sa.Table(
     sa.Column("skip_unchanged", sa.Boolean),
     # The image of a ROLLBACK (`WantedImage`).
     sa.Column("image", sa.JSON(none_as_null=True)),
+    # Who called, by the newest identity token of its calls: a phrase.
+    sa.Column("caller", sa.Text),
     # Holds and freeze windows do not apply to it.
     sa.Column("overrides", sa.Boolean, nullable=False, server_default=sa.false()),
     # The service's target before this action, restored if the action fails or is canceled.
@@ -131,6 +133,55 @@ action_holds = sa.Table(
     sqlite_with_rowid=False,
 )
 
+# The actions after whose end a pending action of a group may start. An action has rows while it has a hold of the kind
+# `predecessor`.
+action_predecessors = sa.Table(
+    "action_predecessors",
+    metadata,
+    sa.Column(
+        "action_seq",
+        sa.BigInteger,
+        sa.ForeignKey("actions.seq", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    # Not a foreign key: a deleted predecessor counts as failed.
+    sa.Column("predecessor_seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    # An `OnFailure`.
+    sa.Column("on_failure", sa.String(16), nullable=False),
+    # `seq` of the call of the group.
+    sa.Column("group_call", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# Calls of groups (`GroupCall`).
+group_calls = sa.Table(
+    "group_calls",
+    metadata,
+    sa.Column("seq", SERIAL, primary_key=True, autoincrement=True),
+    sa.Column("handler_seq", sa.BigInteger, nullable=False),
+    sa.Column("user_uuid", Uuid, sa.ForeignKey("users.uuid", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("name", sa.String(255)),
+    sa.Column("received", UtcTime, nullable=False),
+    # Digest of the delivery's key. NULL: it has none.
+    sa.Column("digest", sa.LargeBinary(16)),
+    # For each service a `StoredLine`.
+    sa.Column("lines", sa.JSON, nullable=False),
+    # `seq` of one of its actions: after its end, a worker looks whether all have ended. NULL: no worker has looked.
+    sa.Column("waits_for", sa.BigInteger),
+    # Set by a worker after the last of its actions has ended.
+    sa.Column("ended", UtcTime),
+    sa.Index("group_calls_of_group", "handler_seq", "seq"),
+    sa.Index("group_calls_of_key", "handler_seq", "digest"),
+    sqlite_autoincrement=True,
+)
+sa.Index(
+    "group_calls_live",
+    group_calls.c.seq,
+    sqlite_where=group_calls.c.ended.is_(None),
+    postgresql_where=group_calls.c.ended.is_(None),
+)
+
 action_lines = sa.Table(
     "action_lines",
     metadata,
@@ -177,6 +228,8 @@ deliveries = sa.Table(
     sa.Column("content", sa.Text, nullable=False, server_default=""),
     # Approximate size of the row in bytes.
     sa.Column("kept_bytes", sa.Integer, nullable=False, server_default="0"),
+    # Who called, by an identity token (`Caller`), as JSON.
+    sa.Column("caller", sa.Text),
     # Containers requested from the action before this call. NULL: the action is no SCALEUP.
     sa.Column("before", sa.BigInteger),
     # Commit that its verified payload names.

@@ -19,6 +19,8 @@ targets = sa.Table(
     sa.Column("service_uuid", Uuid),
     sa.Column("stack", sa.String(255)),
     sa.Column("include_log", sa.Boolean, nullable=False),
+    # Endings of the actions of a group call are told together.
+    sa.Column("per_group_call", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.Column("repeat_s", sa.Integer, nullable=False),
     sa.Column("enabled", sa.Boolean, nullable=False),
     sa.Column("disabled_reason", sa.Text, nullable=False, server_default=""),
@@ -107,7 +109,7 @@ notification_totals = sa.Table(
 repeats = sa.Table(
     "notification_repeats",
     metadata,
-    # UUID of a service; or name of an engine, with the verb `engine`.
+    # UUID of a service; name of an engine, with the verb `engine`; number of a group, with the verb `group`.
     sa.Column("subject", sa.String(64), primary_key=True),
     sa.Column("verb", sa.String(16), primary_key=True),
     sa.Column("target_seq", SERIAL, sa.ForeignKey(targets.c.seq, ondelete="CASCADE"), primary_key=True, index=True),
@@ -117,4 +119,20 @@ repeats = sa.Table(
     sa.Column("suppressed", sa.Integer, nullable=False),
     # Only for engines: the target was told since that the engine is available again.
     sa.Column("is_over", sa.Boolean, nullable=False, server_default=sa.false()),
+)
+
+
+# Issuers of identity tokens that handlers name. Web processes request their keys, and a notifier fetches them.
+issuers = sa.Table(
+    "issuers",
+    metadata,
+    sa.Column("url", sa.String(255), primary_key=True),
+    # JSON Web Key Set; empty: never fetched.
+    sa.Column("keys", sa.Text, nullable=False, server_default=""),
+    sa.Column("fetched", UtcTime),
+    # Last attempt, and whether a web process has missed a key since.
+    sa.Column("tried", UtcTime),
+    sa.Column("wanted", sa.Boolean, nullable=False, server_default=sa.false()),
+    # Why the last attempt failed, without secrets; empty: it did not.
+    sa.Column("error", sa.Text, nullable=False, server_default=""),
 )

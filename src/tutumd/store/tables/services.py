@@ -36,6 +36,9 @@ services = sa.Table(
     sa.Column("settings", sa.JSON, nullable=False, server_default="[]"),
     # Sentence that says why it cannot be rolled back; empty if it can.
     sa.Column("rollback_refusal", sa.Text, nullable=False, server_default=""),
+    # Stack for groups, if it is not `stack`, and the names of the services of that stack that it depends on.
+    sa.Column("part_of", sa.String(255), nullable=False, server_default=""),
+    sa.Column("after", sa.JSON, nullable=False, server_default="[]"),
     sa.Column("autorestart", sa.String(16), nullable=False, server_default="OFF"),
     sa.Column("variables", sa.JSON, nullable=False, server_default="[]"),
     sa.Column("deployed", UtcTime),
@@ -83,7 +86,11 @@ handlers = sa.Table(
     metadata,
     sa.Column("seq", SERIAL, primary_key=True, autoincrement=True),
     sa.Column("uuid", Uuid, nullable=False, unique=True),
-    sa.Column("service_uuid", Uuid, sa.ForeignKey("services.uuid", ondelete="CASCADE"), nullable=False, index=True),
+    # NULL: the handler is a group (`groups`).
+    sa.Column("service_uuid", Uuid, sa.ForeignKey("services.uuid", ondelete="CASCADE"), index=True),
+    # The group for which the handler stands: a call of the group is a call of one such handler of each service. Nobody
+    # knows its UUID, and no list of handlers has it.
+    sa.Column("group_seq", sa.BigInteger, sa.ForeignKey("handlers.seq", ondelete="CASCADE")),
     sa.Column("name", sa.String(255)),
     sa.Column("operation", sa.String(16), nullable=False),
     sa.Column("created", UtcTime, nullable=False),
@@ -105,16 +112,42 @@ handlers = sa.Table(
     # The creator: the number of handlers per creator is limited.
     sa.Column("maker_uuid", Uuid, index=True),
     sa.UniqueConstraint("old_uuid", name="handlers_old_uuid"),
-    # A form that is sent twice creates one handler.
+    # A form that is sent twice creates one handler or group.
     sa.Index(
         "handlers_of_form",
-        "service_uuid",
+        "maker_uuid",
         "form_sha256",
         unique=True,
         sqlite_where=sa.text("form_sha256 IS NOT NULL"),
         postgresql_where=sa.text("form_sha256 IS NOT NULL"),
     ),
+    sa.Index(
+        "handlers_of_group",
+        "group_seq",
+        "service_uuid",
+        unique=True,
+        sqlite_where=sa.text("group_seq IS NOT NULL"),
+        postgresql_where=sa.text("group_seq IS NOT NULL"),
+    ),
     sqlite_autoincrement=True,
+)
+
+# What a group has besides the fields of a handler (`Group`).
+groups = sa.Table(
+    "groups",
+    metadata,
+    sa.Column(
+        "handler_seq",
+        sa.BigInteger,
+        sa.ForeignKey("handlers.seq", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    sa.Column("user_uuid", Uuid, sa.ForeignKey("users.uuid", ondelete="CASCADE"), nullable=False, index=True),
+    # The fields of `GroupSelector`.
+    sa.Column("selector", sa.JSON, nullable=False),
+    sa.Column("sequence", sa.String(16), nullable=False),
+    sa.Column("on_failure", sa.String(16), nullable=False),
 )
 
 

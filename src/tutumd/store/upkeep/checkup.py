@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from tutumd.store.queue.engine_sync import read_installation
 from tutumd.store.sql.database import Database
 from tutumd.store.sql.faults import explain
 from tutumd.store.tables.actions import deliveries
-from tutumd.store.tables.notifications import DEAD, notifications, targets
+from tutumd.store.tables.notifications import DEAD, issuers, notifications, targets
 from tutumd.store.tables.schema import EPOCH, HEAD, is_known
 from tutumd.store.tables.services import engines, handlers
 
@@ -42,6 +42,8 @@ class Contents:
         targets, disabled: Numbers of notification targets, and of those that the server disabled.
         dead: Number of notifications that could not be sent.
         notification_delay_s: As in `Figures`.
+        issuers: By URL, when the keys of an issuer of identity tokens were last fetched, and the error of the last
+            attempt.
     """
 
     secret: str | None
@@ -54,6 +56,7 @@ class Contents:
     disabled: int
     dead: int
     notification_delay_s: float
+    issuers: Mapping[str, tuple[datetime | None, str]] = field(default_factory=dict)
 
 
 def check(url: str) -> tuple[list[Finding], Contents | None]:
@@ -150,6 +153,7 @@ def _read(connection: sa.Connection, path: Path | None) -> Contents:
         disabled=numbers[1],
         dead=connection.scalar(sa.select(sa.func.count()).where(DEAD, notifications.c.event != Event.TEST.value)) or 0,
         notification_delay_s=read_delay_s(connection, now, lease_now),
+        issuers={row.url: (row.fetched, row.error) for row in connection.execute(sa.select(issuers))},
     )
 
 

@@ -42,6 +42,9 @@ TARGET = describe(
         "stack": Shown(str | None, "The only stack that it is told of; null: all."),
         "include_log": Shown(bool, "Whether the last output of a failed container is sent."),
         "repeat": Shown(int, "An equal failure is sent at most once in this time, in seconds; 0: each.", of="repeat_s"),
+        "per_group_call": Shown(
+            bool, "Whether one message tells of all actions of a group's call; otherwise each action has its own."
+        ),
         "enabled": Shown(bool),
         "disabled_reason": Shown(str, "Why the server disabled it; empty if its owner did, or if it is enabled."),
         "created_datetime": Shown(Moment, of="created"),
@@ -102,6 +105,11 @@ NOTIFICATION = describe(
             str | None,
             "URI of the action, which may be deleted.",
             of=lambda each: each.action_uuid and action_uri(each.action_uuid),
+        ),
+        "group_call": Shown(
+            str | None,
+            "URI of the group call whose end it tells.",
+            of=lambda each: each.group_call and uri("webhook/groupcall", str(each.group_call)),
         ),
         "created_datetime": Shown(Moment, of="created"),
         "due_datetime": Shown(

@@ -6,6 +6,7 @@ Dates are in ISO 8601 and UTC (`Moment`), except those that clients of 2015 read
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import partial
 from operator import attrgetter
 from types import GenericAlias
 from typing import Annotated, Any, ClassVar, Generic, NamedTuple, TypeVar
@@ -203,8 +204,9 @@ ServiceIn = create_model(
 )
 
 
-def _add_handler_fields_in(schema: dict[str, Any]) -> None:
-    for name, field in FIELDS.items():
+def add_fields_in(fields: Mapping[str, HandlerField], schema: dict[str, Any]) -> None:
+    """Add handler fields to the schema of a request."""
+    for name, field in fields.items():
         schema["properties"][name] = {
             "anyOf": [field.schema, {"type": "null"}],
             "default": field.json_default,
@@ -214,14 +216,15 @@ def _add_handler_fields_in(schema: dict[str, Any]) -> None:
     schema["additionalProperties"] = False
 
 
-def _add_handler_fields_out(schema: dict[str, Any]) -> None:
-    for name, field in FIELDS.items():
+def add_fields_out(fields: Mapping[str, HandlerField], schema: dict[str, Any]) -> None:
+    """Add handler fields to the schema of a response."""
+    for name, field in fields.items():
         value = field.shown_schema or field.schema
         schema["properties"][name] = {
             **(value if field.json_default is not None else {"anyOf": [value, {"type": "null"}]}),
             "description": _describe(field),
         }
-    schema["required"] = [*schema["required"], *FIELDS]
+    schema["required"] = [*schema["required"], *fields]
     del schema["additionalProperties"]  # this release has no other parameters, but the next release may add some
 
 
@@ -235,7 +238,7 @@ class HandlerIn(RequestBody):
     The fields of the table (`admission/fields.py`) are checked by the application.
     """
 
-    model_config = ConfigDict(extra="allow", json_schema_extra=_add_handler_fields_in)
+    model_config = ConfigDict(extra="allow", json_schema_extra=partial(add_fields_in, FIELDS))
 
     name: str | None = Field(None, description="At most 255 characters, no control characters.")
     operation: str | None = Field(None, description="REDEPLOY (default), SCALEUP or ROLLBACK.")
@@ -244,7 +247,7 @@ class HandlerIn(RequestBody):
 class HandlerFieldsOut(ObjectOut):
     """The fields of the table (`admission/fields.py`) beside those of an object."""
 
-    model_config = ConfigDict(extra="allow", json_schema_extra=_add_handler_fields_out)
+    model_config = ConfigDict(extra="allow", json_schema_extra=partial(add_fields_out, FIELDS))
 
 
 RotateIn = create_model(
@@ -290,5 +293,6 @@ TargetIn = create_model(
         Any,
         Field(None, description="An equal failure is sent at most once in this time, in seconds; 0: each."),
     ),
+    per_group_call=(Any, Field(None, description="One message for all actions of a group's call; default: true.")),
     enabled=(Any, None),
 )

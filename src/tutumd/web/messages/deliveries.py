@@ -32,6 +32,25 @@ SENTENCES: Mapping[str, str] = {
     "timestamp-off": "webhook-timestamp is more than 5 minutes off",
     "body-not-utf8": "the body is not UTF-8, which Standard Webhooks requires",
     "webhook-signature-wrong": "webhook-signature does not match",
+    # The identity token. Only the owner sees what follows the colon.
+    "token-too-long": "the identity token is too long: it has {0} characters, more than {1}",
+    "token-malformed": "the identity token is not a JSON Web Token",
+    "token-algorithm": "the algorithm of the identity token is not allowed: it is {0}",
+    "token-header": "the header of the identity token is not allowed: it has {0}",
+    "token-key-id": "the key ID of the identity token is malformed: it is {0}",
+    "token-issuer": "the identity token is of another issuer: it is of {0}, not of {1}",
+    "token-no-audience": "the handler has no audience for identity tokens: set verify.audience or the public URL",
+    "token-audience": "the identity token is for another audience: it is for {0}, not for {1}",
+    "token-event": "the identity token is of a pull request: event_name is {0}, and verify.claims does not name it",
+    "token-claim": "the claim {0} of the identity token does not match: it is {1}, not {2}",
+    "token-times-malformed": "the identity token has no valid exp, iat and nbf",
+    "token-too-early": "the identity token is not valid yet: it begins at {0}, and now is {1}",
+    "token-lifetime": "the identity token lives for more than 24 hours: it lives for {0} seconds",
+    "token-expired": "the identity token has expired: it ended at {0}, and now is {1}",
+    "token-missing-keys": "the issuer's keys were not fetched within 24 hours: {1} may be unreachable",
+    "token-unknown-kid": "the issuer has no such key: {1} has no key with the ID {0}",
+    "token-forbidden-issuer": "the server does not allow the issuer of the identity token: see --oidc-issuer for {1}",
+    "token-signature": "the signature of the identity token is wrong: {0} (key {1})",
     # The event.
     "ping": "it is a ping",
     "ref-deleted": "{0} {1!r} was deleted",
@@ -64,14 +83,22 @@ SENTENCES: Mapping[str, str] = {
     "not-stored": "this was not stored with the delivery and is missing: {0}",
     # Other deliveries.
     "repeated": "it repeats an earlier delivery, which action {0} carries out",
+    "repeated-group-call": "it repeats an earlier call of the group",
     "later-tag": "a later call named the tag {0!r}",
     "later-body": "a later call brought another body",
+    # Calls of groups.
+    "no-service": "no service of the group is permitted now, or none has the pushed image and tag",
+    "service-gone": "the service is gone, or no longer permitted",
     # Why a pending action waits.
     "debounce": "waiting for more calls (debounce)",
     "held": "held",
     "held-because": "held: {0}",
     "frozen": "freeze window {0}",
     "frozen-because": "freeze window {0}: {1}",
+    "predecessor": "waits for {0} (call {1} of a group)",
+    # The order of the services of a group.
+    "no-such-member": "no service {0} is called: the service waits for no such service",
+    "earlier-order": "the call joined an earlier action, whose order applies",
     # Rollbacks.
     "rolled-back": "a rollback holds the redeploys of the service: it goes back no further until somebody resumes it",
     "rolling-back": "a rollback of the service has not ended yet",
@@ -107,6 +134,11 @@ def write_reason(reason: Reason) -> str:
     return SENTENCES[reason.code].format(*reason.values)
 
 
+def write_refusal(reason: Reason) -> str:
+    """Return the sentence of a refusal for the caller: which check of an identity token failed, without the values."""
+    return write_reason(reason).split(": ")[0] if reason.code.startswith("token-") else write_reason(reason)
+
+
 def write_reasons(reasons: Sequence[Reason]) -> str:
     """Return the sentences of reasons."""
     return "; ".join(map(write_reason, reasons))
@@ -134,7 +166,7 @@ MAX_DEPTH = 40
 _INDENT = "  "
 _OPENS, _CLOSES = ("{", "["), ("}", "]")
 _TOKEN = re.compile(r'"(?:[^"\\]+|\\.)*"?|[\[\]{},:]|[^\s\[\]{},:"]+', re.DOTALL)
-_HANDLER_URL = re.compile(r"(handler(?:\\*/|\\u002f|%2f)+)[0-9a-f]{8}-[0-9a-f-]{0,27}", re.IGNORECASE)
+_HANDLER_URL = re.compile(r"((?:handler|group)(?:\\*/|\\u002f|%2f)+)[0-9a-f]{8}-[0-9a-f-]{0,27}", re.IGNORECASE)
 """The password in a handler's URL, also escaped or truncated. GitHub's pings and headers of proxies contain it."""
 _MAX_ENCODINGS = 8
 _ESCAPE = re.compile(r"(?:%|\\+x|\\+u00)([0-9a-f]{2})|\\+u\{0*([0-9a-f]{2})\}", re.IGNORECASE)

@@ -37,8 +37,10 @@ def name_event(event: Event) -> str:
 
 
 def name_subject(message: Notification) -> str:
-    """Return the name of the service, engine or target that a message is about; empty for a test."""
+    """Return the name of the service, group, engine or target that a message is about; empty for a test."""
     data = {} if message.event is Event.TEST else message.payload.get("data", {})
+    if group := data.get("group"):
+        return f"group {group['name'] or group['number']}"
     about: Mapping[str, str] = data.get("service") or data.get("engine") or data.get("target") or {}
     return message.service_name or "/".join(filter(None, (about.get("stack"), about.get("name"))))
 

@@ -22,8 +22,13 @@ WHAT_SENDERS_SEE = (
         "No handler has this URL. Compare every character. A call also gets a 404 if its URL was replaced, if its"
         " network is not allowed, or if the handler is disabled, used up or expired.",
     ),
-    ("401", "The secret is missing or wrong."),
+    ("401", "The secret or the identity token is missing or wrong."),
     ("405", "The request was not a POST."),
+    (
+        "503",
+        "The database is away, or the server has no keys of the issuer of the identity token. Run tutumd doctor on the"
+        " server.",
+    ),
     (
         "301 or 308",
         "A proxy redirects the request, often from http to https. Enter the address to which the proxy redirects.",
@@ -36,7 +41,7 @@ WHAT_SENDERS_SEE = (
 """What a sender shows if its call does not arrive or is refused, and the cause."""
 
 _PRIVATE_NAMES = (".local", ".lan", ".internal", ".home.arpa", ".intranet", ".corp")
-_PIPELINES = {"github-actions": "github", "gitlab-ci": "gitlab"}
+_PIPELINES = {"github-actions": "github", "gitlab-ci": "gitlab", "forgejo-actions": "forgejo"}
 _SHOWN_BEFORE = "the secret that was shown when the handler was created"
 
 
@@ -70,7 +75,7 @@ def write_example(sender: Sender, handler: Handler, url: str, secret: str) -> st
         credential = snippets.ALERTMANAGER_CREDENTIAL.format(secret=json.dumps(secret)) if secret else ""
         return snippets.ALERTMANAGER.format(url=url, credential=credential)
     if sender.key in _PIPELINES:
-        return snippets.write_job(_PIPELINES[sender.key], _describe(handler))
+        return snippets.write_job(_PIPELINES[sender.key], _describe(handler), url)
     return write_call(handler, snippets.VARIABLE) if sender.key == "curl" else ""
 
 
@@ -89,6 +94,8 @@ _OPTIONS = {
     "max_containers": "--max-containers",
     "verify.preset": "--verify",
     "verify.header": "--verify-with",
+    "verify.issuer": "--issuer",
+    "verify.claims": "--claim",
     "filter.branch.branch": "--branch",
     "filter.tag.tag": "--on-tag",
     "filter.expression": "--filter",
@@ -110,6 +117,8 @@ def write_command(service: str, texts: Mapping[str, str]) -> str:
     for name, option in _OPTIONS.items():
         text = texts.get(name, "")
         values = split_texts(text) if name in ("filter.branch.branch", "filter.tag.tag", "tag.allow") else [text]
+        if name == "verify.claims":
+            values = text.replace(" = ", "=").splitlines()
         start = "header=" if name == "verify.header" else ""
         words += [word for value in values if value for word in (option, start + value)]
     if "skip_unchanged" in texts:

@@ -7,6 +7,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
+from tutumd.application.admission.issuers import IssuerKind
 from tutumd.model import Operation
 
 
@@ -50,6 +51,8 @@ class Sender:
         tells: When it calls, as the end of "Calls when …".
         kinds: The choices of events; the first is the default.
         verify: Fields of `verify`, without secrets; None if it signs nothing.
+        issuer: Kind of the issuer of its identity tokens; None if it has none.
+        job: What to do with the job to paste if it calls with identity tokens.
         proof_field: Location of the secret at the sender.
         sends_content_type: Whether its form has a content type, which must be JSON.
         tag_source: Expression that returns the pushed image tag.
@@ -70,6 +73,8 @@ class Sender:
     tells: str
     kinds: tuple[Kind, ...]
     verify: Mapping[str, Any] | None = None
+    issuer: IssuerKind | None = None
+    job: str = ""
     proof_field: str = ""
     label: str = ""
     sends_content_type: bool = False
@@ -96,6 +101,9 @@ NOTES = {
 _PUSHES = (Kind.BRANCH, Kind.TAG)
 _CALLS = (Operation.REDEPLOY, Operation.SCALEUP)
 _ADD_GITHUB = "Settings → Webhooks → Add webhook"
+_ADD_JOB = "Add this job to the workflow, after the job that pushes the image:"
+_ADD_GITLAB_JOB = "Add this job to .gitlab-ci.yml, in a stage after the job that pushes the image:"
+_IDENTITY = {"preset": "oidc"}
 
 _SENDERS = (
     Sender(
@@ -262,6 +270,9 @@ _SENDERS = (
         group=_OTHER,
         tells="a job of your workflow runs the step, for example after it has pushed an image",
         kinds=(Kind.ANY,),
+        verify=_IDENTITY,
+        issuer=IssuerKind.GITHUB,
+        job=_ADD_JOB,
         operations=_CALLS,
         place="In the repository: Settings → Secrets and variables → Actions → New repository secret",
         entries=(("Name", "TUTUM_URL"), ("Secret", Blank.URL)),
@@ -270,11 +281,31 @@ _SENDERS = (
         resend="the run's page, Re-run jobs",
     ),
     Sender(
+        key="forgejo-actions",
+        name="Forgejo Actions",
+        group=_OTHER,
+        tells="a job of your workflow runs the step, for example after it has pushed an image",
+        kinds=(Kind.ANY,),
+        verify=_IDENTITY,
+        issuer=IssuerKind.FORGEJO,
+        job=_ADD_JOB,
+        operations=_CALLS,
+        is_remote=False,
+        place="In the repository: Settings → Actions → Secrets → Add secret",
+        entries=(("Name", "TUTUM_URL"), ("Value", Blank.URL)),
+        paste="Add this step to a job of the workflow, after the step that pushes the image:",
+        first_call="Run the workflow. The step fails if the redeploy fails.",
+        resend="the run's page, Re-run all jobs",
+    ),
+    Sender(
         key="gitlab-ci",
         name="GitLab CI",
         group=_OTHER,
         tells="your pipeline runs the job, for example after it has pushed an image",
         kinds=(Kind.ANY,),
+        verify=_IDENTITY,
+        issuer=IssuerKind.GITLAB,
+        job=_ADD_GITLAB_JOB,
         operations=_CALLS,
         place="In the project: Settings → CI/CD → Variables → Add variable",
         entries=(
@@ -283,7 +314,7 @@ _SENDERS = (
             ("Key", "TUTUM_URL"),
             ("Value", Blank.URL),
         ),
-        paste="Add this job to .gitlab-ci.yml, in a stage after the job that pushes the image:",
+        paste=_ADD_GITLAB_JOB,
         first_call="Run the pipeline. The job fails if the redeploy fails.",
         resend="the job's page, Retry",
     ),

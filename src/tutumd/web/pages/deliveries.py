@@ -22,6 +22,7 @@ from tutumd.web.messages.deliveries import (
 from tutumd.web.pages.handler_routes import (
     BASE,
     CalledHandler,
+    Found,
     FoundHandler,
     ReadHandler,
     outcome_filters,
@@ -41,6 +42,11 @@ _DELIVERY = f"{BASE}delivery/{{delivery_number}}/"
 @router.get(f"{BASE}deliveries/")
 def list_deliveries(found: ReadHandler, outcome: str = "", before: Before = None) -> Response:
     """Show the deliveries of a handler, newest first: all, or those with one outcome."""
+    return render_list(found, outcome, before)
+
+
+def render_list(found: Found, outcome: str, before: int | None) -> Response:
+    """Return the page of the deliveries."""
     chosen = read_outcome(outcome)
     received = found.deliveries(PAGE_SIZE + 1, outcome=chosen, before=before)
     shown, here = received[:PAGE_SIZE], f"{found.values['path']}deliveries/"
@@ -61,7 +67,7 @@ def list_deliveries(found: ReadHandler, outcome: str = "", before: Before = None
 @router.get(_DELIVERY)
 def show_delivery(found: ReadHandler, delivery_number: DeliveryNumber, again: Before = None) -> Response:
     """Show a delivery without the parts that grant access, and its result. `again` is the delivery that it repeats."""
-    return _show(found, delivery_number, again=again)
+    return render_delivery(found, delivery_number, again=again)
 
 
 @router.post(f"{_DELIVERY}redeliver/")
@@ -85,7 +91,7 @@ async def redeliver_delivery(found: CalledHandler, delivery_number: DeliveryNumb
             form_sha256=fingerprint(form),
         )
     except (ConflictError, InvalidInputError, NotFoundError, TooManyCallsError) as error:
-        return await run_in_threadpool(_show, found, delivery_number, error=error)
+        return await run_in_threadpool(render_delivery, found, delivery_number, error=error)
     made = await run_in_threadpool(_find_made, found, delivery_number)
     place = "deliveries/" if made is None else f"delivery/{made}/?again={delivery_number}"
     return go_to(found.request, found.place + place)
@@ -101,7 +107,10 @@ def _find_made(found: FoundHandler, after: int) -> int | None:
     return next((each.number for each in own if each.outcome is not DeliveryOutcome.REPEATED), None)
 
 
-def _show(found: FoundHandler, number: int, *, again: int | None = None, error: TutumdError | None = None) -> Response:
+def render_delivery(
+    found: Found, number: int, *, again: int | None = None, error: TutumdError | None = None
+) -> Response:
+    """Return the page of a delivery. `error` says why it was not redelivered."""
     delivery = _read(found, number)
     if delivery is None:
         raise NotFoundError(
@@ -125,17 +134,18 @@ def _show(found: FoundHandler, number: int, *, again: int | None = None, error: 
         delivery=delivery,
         text=text,
         outcome=OUTCOMES[delivery.outcome],
+        group_call=found.group_call(delivery),
         reason=reason,
         wish=describe_wish(delivery, found.handler.operation),
-        obstacle=find_obstacle(delivery) or forbidden,
+        obstacle=find_obstacle(delivery) or forbidden or found.obstacle,
         may_try=text.is_stored and not forbidden,
         repeated=again if is_repeated else None,
         error=str(error) if error else "",
     )
 
 
-def _read(found: FoundHandler, number: int) -> Delivery | None:
+def _read(found: Found, number: int) -> Delivery | None:
     try:
-        return found.web.store.delivery(found.visitor, found.service.uuid, found.handler.uuid, number)
+        return found.delivery(number)
     except NotFoundError:
         return None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tutumd.application.admission.fields import HandlerField
-from tutumd.application.admission.json_checks import TEXTS_SCHEMA, is_shallow, join_texts, split_texts
+from tutumd.application.admission.json_checks import TEXTS_SCHEMA, is_shallow, join_texts, quote, split_texts
 from tutumd.application.admission.verify import PRESET_FIELDS
 from tutumd.application.queries import parse_date, write_date
 from tutumd.errors import InvalidInputError
@@ -25,7 +25,8 @@ class Input:
     """One input.
 
     Attributes:
-        kind: Kind of the HTML input: `checkbox`, `number`, `text`, `select`, `lines`, `secrets`, `date` or `json`.
+        kind: Kind of the HTML input: `checkbox`, `number`, `text`, `select`, `lines`, `pairs`, `secrets`, `date` or
+            `json`.
         schema: JSON Schema of its value.
         key: Key of the value within the field's value; empty if it is the complete value.
         preset: The kind of filter to which it belongs; empty if there is none.
@@ -44,7 +45,8 @@ class Input:
     @property
     def example(self) -> str:
         """The first example of its schema."""
-        return write_example(next(iter(self.schema.get("examples", ())), ""))
+        example: Any = next(iter(self.schema.get("examples", ())), "")
+        return _write_pairs(example) if self.kind == "pairs" else write_example(example)
 
 
 def write_example(example: Any) -> str:
@@ -150,6 +152,8 @@ def _kind_of(schema: Mapping[str, Any]) -> str:
         return "secrets"
     if "enum" in schema:
         return "select"
+    if schema.get("additionalProperties"):
+        return "pairs"
     if schema.get("type") == "array" or schema.get("anyOf") == TEXTS_SCHEMA["anyOf"]:
         return "lines"
     return _KINDS.get(schema.get("type", ""), "json")
@@ -199,6 +203,8 @@ def _write(each: Input, value: Any) -> str:
         return parse_date(each.name, str(value)).isoformat()[:19]  # the API shows UTC, to the second
     if isinstance(value, bool):
         return str(value).lower()
+    if each.kind == "pairs":
+        return _write_pairs(value)
     return join_texts(value) if isinstance(value, list) else str(value)
 
 
@@ -208,6 +214,8 @@ def _read(each: Input, text: str) -> Any:
         return [line for line in text.split("\n") if line.strip()] or None
     if each.kind == "lines":
         return split_texts(text) or None
+    if each.kind == "pairs":
+        return _read_pairs(each.name, text) or None
     text = text.replace("\n", "").strip()  # browsers keep no line end in an input
     if each.kind == "checkbox":
         return text == ON
@@ -218,6 +226,22 @@ def _read(each: Input, text: str) -> Any:
     if each.kind == "date" and text:
         return _read_date(each.name, text)
     return text or None
+
+
+def _write_pairs(value: Mapping[str, Any]) -> str:
+    """Return a line for each name, with its texts after commas."""
+    items = {name: each if isinstance(each, list) else [each] for name, each in value.items()}
+    return "\n".join(f"{name} = {', '.join(join_texts([each]) for each in texts)}" for name, texts in items.items())
+
+
+def _read_pairs(name: str, text: str) -> dict[str, list[str]]:
+    pairs: dict[str, list[str]] = {}
+    for line in filter(str.strip, text.split("\n")):
+        key, found, texts = line.partition("=")
+        if not found:
+            raise InvalidInputError(f"{name} must have lines such as repository = me/shop, got {quote(line)}")
+        pairs.setdefault(key.strip(), []).extend(split_texts(texts))
+    return pairs
 
 
 def _read_date(name: str, text: str) -> str:

@@ -63,7 +63,14 @@ def create_from_form(
         return None, False, errors
     try:
         made, is_new = rules.create_once(
-            web.store, visitor, service.uuid, document, form_sha256, cipher=web.cipher, now=web.clock()
+            web.store,
+            visitor,
+            service.uuid,
+            document,
+            form_sha256,
+            cipher=web.cipher,
+            now=web.clock(),
+            issuers=web.allowed_issuers,
         )
     except (InvalidInputError, ConflictError) as error:
         return None, False, {error.field: str(error)}
@@ -107,7 +114,7 @@ def _show_new(
         back=f"{context(request).public_path}/service/{service.uuid}/",
         command=f"tutum webhook-handler create {quote(service.full_name)} --help",
         operation=(typed or {}).get("operation", ""),
-        **_values(None, typed, errors or {}),
+        **form_values(None, typed, errors or {}),
     )
 
 
@@ -119,11 +126,12 @@ def _show_edit(
         "handler_edit.html",
         status if errors else 200,
         **found.values,
-        **_values(found.handler, typed, errors or {}),
+        **form_values(found.handler, typed, errors or {}),
     )
 
 
-def _values(handler: Handler | None, typed: Mapping[str, str] | None, errors: dict[str, str]) -> dict[str, object]:
+def form_values(handler: Handler | None, typed: Mapping[str, str] | None, errors: dict[str, str]) -> dict[str, object]:
+    """Return the values of the form for templates."""
     return {
         "groups": make_form(handler, typed=typed, errors=errors),
         "errors": errors,

@@ -1,5 +1,6 @@
 """Shared parts of all pages of handlers: the handler of an address, and the operations of a visitor on it."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from shlex import quote
@@ -10,6 +11,7 @@ from fastapi import Depends, Path, Request
 from tutumd.application import handlers as rules
 from tutumd.errors import ConflictError, NotFoundError
 from tutumd.model import Delivery, DeliveryOutcome, Handler, Query, Scope, Service, User
+from tutumd.model.groups import GroupCall
 from tutumd.web.auth import needs
 from tutumd.web.context import WebContext, context, parse_uuid
 from tutumd.web.pages.rendering import start_of_urls
@@ -31,19 +33,12 @@ class HandlerGoneError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FoundHandler:
-    """The handler of a page's address, with its service.
-
-    Attributes:
-        service_word, handler_word: The names of both in commands, quoted for a shell.
-    """
+class Found(ABC):
+    """The subject of a page: a handler of a service, or a group as a handler."""
 
     request: Request
     visitor: User
-    service: Service
     handler: Handler
-    service_word: str
-    handler_word: str
 
     @property
     def web(self) -> WebContext:
@@ -51,27 +46,98 @@ class FoundHandler:
         return context(self.request)
 
     @property
+    @abstractmethod
     def place(self) -> str:
-        """The address of the handler's page, without the path of the public URL."""
-        return f"/service/{self.service.uuid}/handler/{self.handler.number}/"
+        """The address of the subject's page, without the path of the public URL."""
 
     @property
+    @abstractmethod
+    def crumbs(self) -> list[tuple[str, str]]:
+        """The pages above it: labels and addresses, without the path of the public URL."""
+
+    @property
+    @abstractmethod
     def call_url(self) -> str:
         """The complete URL, which is a password: with the public URL, else with the visitor's address of the server."""
-        return start_of_urls(self.request) + call_uri(self.service.uuid, self.handler.uuid)
+
+    @property
+    @abstractmethod
+    def target(self) -> str:
+        """What a call redeploys, for sentences."""
+
+    @property
+    def kind(self) -> str:
+        """The word for the subject."""
+        return "handler"
+
+    @property
+    def obstacle(self) -> str:
+        """Why no delivery can be redelivered here; empty if they can."""
+        return ""
 
     @property
     def values(self) -> dict[str, Any]:
         """The values for all templates of a handler."""
+        name = self.handler.name or f"{self.kind} {self.handler.number}"
+        crumbs = [*self.crumbs, (name, self.place)]
         return {
-            "service": self.service,
             "handler": self.handler,
-            "name": self.handler.name or f"handler {self.handler.number}",
+            "name": name,
+            "target": self.target,
+            "kind": self.kind,
             "path": self.web.public_path + self.place,
+            "crumbs": [(label, self.web.public_path + address) for label, address in crumbs],
             "command": self.command,
             "may_call": self.visitor.may(Scope.CALL),
             "may_change": self.visitor.may(Scope.OPERATE),
         }
+
+    @abstractmethod
+    def command(self, verb: str, *options: str) -> str:
+        """Return a command of the CLI; empty if there is none."""
+
+    @abstractmethod
+    def deliveries(
+        self, limit: int, *, outcome: DeliveryOutcome | None = None, before: int | None = None
+    ) -> tuple[Delivery, ...]:
+        """Return the newest deliveries with a number below `before`."""
+
+    def group_call(self, delivery: Delivery) -> GroupCall | None:
+        """Return the group call that a delivery has made."""
+        return None
+
+    @abstractmethod
+    def delivery(self, number: int) -> Delivery:
+        """Return a delivery with its content. Raises NotFoundError."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundHandler(Found):
+    """The handler of a page's address, with its service.
+
+    Attributes:
+        service_word, handler_word: The names of both in commands, quoted for a shell.
+    """
+
+    service: Service
+    service_word: str
+    handler_word: str
+
+    @property
+    def place(self) -> str:
+        return f"/service/{self.service.uuid}/handler/{self.handler.number}/"
+
+    @property
+    def crumbs(self) -> list[tuple[str, str]]:
+        return [("Services", "/services/"), (self.service.full_name, f"/service/{self.service.uuid}/")]
+
+    @property
+    def call_url(self) -> str:
+        return start_of_urls(self.request) + call_uri(self.service.uuid, self.handler.uuid)
+
+    @property
+    def target(self) -> str:
+        return self.service.full_name
 
     def command(self, verb: str, *options: str) -> str:
         """Return a command. If the command does not name the handler, a comment says where to find the UUID."""
@@ -83,11 +149,13 @@ class FoundHandler:
     def deliveries(
         self, limit: int, *, outcome: DeliveryOutcome | None = None, before: int | None = None
     ) -> tuple[Delivery, ...]:
-        """Return the newest deliveries with a number below `before`."""
         query = Query.newest(
             limit, service=self.service.uuid, handler=self.handler.number, outcome=outcome, number__lt=before
         )
         return self.web.store.deliveries(self.visitor, query).objects
+
+    def delivery(self, number: int) -> Delivery:
+        return self.web.store.delivery(self.visitor, self.service.uuid, self.handler.uuid, number)
 
     def change(self, document: Mapping[str, Any]) -> None:
         """Change fields. Raises as `handlers.change`."""
@@ -99,6 +167,7 @@ class FoundHandler:
             document,
             cipher=self.web.cipher,
             now=self.web.clock(),
+            issuers=self.web.allowed_issuers,
             keeps_names_apart=True,
         )
 

@@ -17,7 +17,7 @@ from tutumd.web.pages.handler_routes import (
     BASE,
     CalledHandler,
     ChangedHandler,
-    FoundHandler,
+    Found,
     ReadHandler,
     find_handler,
     outcome_filters,
@@ -36,19 +36,21 @@ GRACES_S = {"0": 0, "1h": 3600, "1d": 86_400, "7d": 604_800}
 @router.get(BASE)
 def show_handler(found: ReadHandler, outcome: str = "") -> Response:
     """Show a handler without its URL."""
+    return render(found.request, "handler.html", **found.values, **values_of_page(found, outcome))
+
+
+def values_of_page(found: Found, outcome: str) -> dict[str, Any]:
+    """Return the values for the parts that the pages of handlers and groups share."""
     handler, chosen = found.handler, read_outcome(outcome)
-    return render(
-        found.request,
-        "handler.html",
-        **found.values,
-        state=judge_handler(handler, found.web.clock()),
-        words=describe(handler),
-        contradictions=rules.list_contradictions(handler.options).values(),
-        deliveries=[(each, describe_wish(each, handler.operation)) for each in found.deliveries(20, outcome=chosen)],
-        outcome=chosen,
-        filters=outcome_filters(found.values["path"], chosen),
-        url_id=fingerprint(handler.uuid),
-    )
+    return {
+        "state": judge_handler(handler, found.web.clock()),
+        "words": describe(handler),
+        "contradictions": rules.list_contradictions(handler.options).values(),
+        "deliveries": [(each, describe_wish(each, handler.operation)) for each in found.deliveries(20, outcome=chosen)],
+        "outcome": chosen,
+        "filters": outcome_filters(found.values["path"], chosen),
+        "url_id": fingerprint(handler.uuid),
+    }
 
 
 @router.get(f"{BASE}url/")
@@ -62,6 +64,11 @@ def leave_button(found: ReadHandler) -> Response:
 @router.post(f"{BASE}url/")
 def show_url(found: CalledHandler) -> Response:
     """Show the URL, which is a password, in this response only."""
+    return render_url(found)
+
+
+def render_url(found: Found) -> Response:
+    """Return the page with the URL."""
     url = found.call_url
     return render(found.request, "handler_url.html", **found.values, url=url, call=write_call(found.handler, url))
 
@@ -80,16 +87,21 @@ def rotate_handler(found: ChangedHandler, form: SentForm) -> Response:
     """Give the handler a new URL instead of the URL that the form names. If the same form is sent again, nothing
     changes.
     """
-    web, service, handler, grace = found.web, found.service, found.handler, form.get("grace", "")
-    if grace not in GRACES_S:
-        raise InvalidInputError(f"grace must be one of {', '.join(GRACES_S)}, got {grace[:20]!r}")
+    web, service, handler, grace_s = found.web, found.service, found.handler, read_grace(form)
     if form.get("url_id", "") == fingerprint(handler.uuid):
         # The form was sent twice at the same time, or the handler was revoked, which `find_handler` reports.
         with suppress(NotFoundError):
-            rules.rotate(web.store, found.visitor, service.uuid, handler.uuid, GRACES_S[grace], now=web.clock())
+            rules.rotate(web.store, found.visitor, service.uuid, handler.uuid, grace_s, now=web.clock())
     return go_to(
         found.request, find_handler(found.request, found.visitor, service.uuid, handler.number).place, "rotated"
     )
+
+
+def read_grace(form: Form) -> int:
+    """Return how long the old URL still works, in seconds. Raises InvalidInputError."""
+    if (grace := form.get("grace", "")) not in GRACES_S:
+        raise InvalidInputError(f"grace must be one of {', '.join(GRACES_S)}, got {grace[:20]!r}")
+    return GRACES_S[grace]
 
 
 @router.post(f"{BASE}revoke/")
@@ -121,26 +133,31 @@ _RESULTS = {
 @router.get(f"{BASE}try/")
 def show_try(found: CalledHandler, delivery: str = "") -> Response:
     """Show the form to try a call."""
-    return _show(found, {"delivery": delivery})
+    return render_try(found, {"delivery": delivery})
 
 
 @router.post(f"{BASE}try/")
 def try_handler(found: CalledHandler, form: SentForm) -> Response:
     """Show the predicted effect of a call."""
+    return render_trial(found, form)
+
+
+def render_trial(found: Found, form: Form) -> Response:
+    """Return the page with the predicted effect of a call."""
     try:
         trial = _try(found, form)
     except InvalidInputError as error:
-        return _show(found, form, 400, error=str(error))
-    return _show(found, form, trial=trial, **_describe(found, trial))
+        return render_try(found, form, 400, error=str(error))
+    return render_try(found, form, trial=trial, **_describe(found, trial))
 
 
-def _try(found: FoundHandler, form: Form) -> Trial:
+def _try(found: Found, form: Form) -> Trial:
     web, number = found.web, form.get("delivery", "")
     if form.get("source", "") == "delivery":
         if not (number.isascii() and number.isdigit() and len(number) < 19):
             raise InvalidInputError("choose a recorded call")
         try:
-            delivery = web.store.delivery(found.visitor, found.service.uuid, found.handler.uuid, int(number))
+            delivery = found.delivery(int(number))
         except NotFoundError:
             raise InvalidInputError("this call is not recorded any more: choose another one") from None
         return try_delivery(found.handler, delivery, web.clock(), cipher=web.cipher)
@@ -153,12 +170,14 @@ def _try(found: FoundHandler, form: Form) -> Trial:
             body=form.get("body", "").replace("\r\n", "\n").encode(),
             address=form.get("address", "").strip(),
             now=web.clock(),
+            issuer_keys=web.issuer_keys,
+            audience=web.public_origin,
         ),
         cipher=web.cipher,
     )
 
 
-def _show(found: FoundHandler, form: Form, status: int = 200, **values: Any) -> Response:
+def render_try(found: Found, form: Form, status: int = 200, **values: Any) -> Response:
     """Return the page. `values`: the error of the form, or the trial with its description."""
     empty = dict.fromkeys(("headers", "query", "body", "delivery"), "")
     return render(
@@ -173,7 +192,7 @@ def _show(found: FoundHandler, form: Form, status: int = 200, **values: Any) -> 
     )
 
 
-def _describe(found: FoundHandler, trial: Trial) -> dict[str, Any]:
+def _describe(found: Found, trial: Trial) -> dict[str, Any]:
     """Return the checks and the verdict for the template."""
     verdict = trial.verdict
     return {
@@ -191,9 +210,9 @@ def _describe(found: FoundHandler, trial: Trial) -> dict[str, Any]:
     }
 
 
-def _write_effects(found: FoundHandler, verdict: Verdict) -> list[str]:
+def _write_effects(found: Found, verdict: Verdict) -> list[str]:
     verb = OPERATION_VERBS[found.handler.operation]
-    effects = [f"It {verb} {found.service.full_name}" + (f" with the image tag {verdict.tag}." if verdict.tag else ".")]
+    effects = [f"It {verb} {found.target}" + (f" with the image tag {verdict.tag}." if verdict.tag else ".")]
     if verdict.variable:
         variable, body = verdict.variable
         effects.append(

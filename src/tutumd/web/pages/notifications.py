@@ -239,7 +239,7 @@ def _write_form(target: Target | None) -> Form:
     """Return the texts of the form of a target. Secrets are omitted."""
     if target is None:
         chosen = {f"event.{event}": "on" for event in DEFAULT_EVENTS}
-        return {"repeat": str(DEFAULT_REPEAT_S), **chosen}
+        return {"repeat": str(DEFAULT_REPEAT_S), "per_group_call": "on", **chosen}
     shown = {setting.name: setting.mask for setting in SETTINGS[target.kind]}
     return {
         "name": target.name,
@@ -247,6 +247,7 @@ def _write_form(target: Target | None) -> Form:
         "stack": target.stack or "",
         "repeat": str(target.repeat_s),
         "include_log": "on" if target.include_log else "",
+        "per_group_call": "on" if target.per_group_call else "",
         **{f"settings.{name}": value for name, value in shown_settings(target).items() if not shown[name]},
         **{f"event.{event}": "on" for event in target.events},
     }
@@ -268,5 +269,6 @@ def _read_form(kind: TargetKind, form: Form) -> dict[str, Any]:
     return document | {
         "events": [event.value for event in EVENTS if form.get(f"event.{event}") == "on"],
         "include_log": form.get("include_log") == "on",
+        "per_group_call": form.get("per_group_call") == "on",
         "repeat": int(repeat) if repeat.isascii() and repeat.isdigit() and len(repeat) < 10 else repeat,
     }

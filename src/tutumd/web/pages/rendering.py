@@ -142,6 +142,11 @@ RESULTS = {
     "disabled": "The handler is disabled.",
     "rotated": "The handler has a new URL. Show it and give it to the sender.",
     "revoked": "The handler is revoked: its URL returns 404, for good.",
+    "group-created": "The group is created. Show its URL and give it to the sender.",
+    "group-enabled": "The group is enabled: calls count again.",
+    "group-disabled": "The group is disabled.",
+    "group-rotated": "The group has a new URL. Show it and give it to the sender.",
+    "group-revoked": "The group is revoked: its URL returns 404, for good.",
     "forgotten": "The service is forgotten, and its handlers are revoked.",
     "all-forgotten": "The gone services are removed, and their handlers are revoked.",
     "some-forgotten": "Some gone services remain: an action runs on them, or there were more than 1,000. Press the"

@@ -161,6 +161,8 @@ _MEANINGS = {
     "tutum.redeploy.skip-unchanged": "Whether a redeploy that finds no newer image does nothing.",
     "tutum.redeploy.keep-images": "How many older images are kept, beside the current and the previous one.",
     "tutum.scale.max": "The most containers that the service may be scaled to.",
+    "tutum.stack": "The stack of the service in groups.",
+    "tutum.after": "The services of the stack that a group redeploys first.",
     "tutum.scale.hpa": "What scaling does with an autoscaler that sets the number.",
 }
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from tutumd.engines.docker.look.containers import InspectedContainer, repository_digest
 from tutumd.engines.docker.look.services import ContainerGroup, base_name
-from tutumd.engines.labels import IMAGE_BASE, IMAGE_TAGGED, Json, found_settings, owner_of, parse_labels
+from tutumd.engines.labels import IMAGE_BASE, IMAGE_TAGGED, Json, found_settings, group_facts, owner_of, parse_labels
 from tutumd.model import Autorestart, ContainerSnapshot, ContainerState, ImageFacts, Port, ServiceSnapshot
 
 # Container states by Docker's; all others are STOPPED.
@@ -58,6 +58,7 @@ def service_snapshot(group: ContainerGroup) -> ServiceSnapshot:
         left_tags=describe_left_tags(containers, map(base_image, containers)),
         settings=found_settings(label_sets),
         rollback_refusal=rollback_refusal(containers),
+        **group_facts(newest.labels),
     )
 
 

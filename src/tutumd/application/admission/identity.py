@@ -1,0 +1,212 @@
+"""Identity tokens (OpenID Connect) of CI jobs: their checks, and who called by their claims."""
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import chain
+from typing import Any
+
+from jwt import PyJWS, PyJWTError
+
+from tutumd.application.admission.expressions import Budget, EvaluationError
+from tutumd.application.admission.filters import matches_any
+from tutumd.application.admission.headers import limit_key
+from tutumd.application.admission.issuers import KeyFault, KeyLookup
+from tutumd.application.admission.json_checks import is_shallow, quote
+from tutumd.application.admission.verify import Verification
+from tutumd.errors import Reason
+from tutumd.model import Caller
+from tutumd.model.calls import is_commit
+
+ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+"""A key with another algorithm, such as a symmetric one, verifies no token."""
+
+MAX_TOKEN = 16 * 1024
+MAX_CLAIMS = 20
+LEEWAY = timedelta(minutes=1)
+MAX_LIFETIME = timedelta(hours=24)
+MAX_AGE = timedelta(hours=24, minutes=-2)
+"""Shorter than the time for which keys of deliveries are stored, by more than the leeway: so no token is accepted after
+its key was deleted.
+"""
+
+MISSING_KEYS = f"token-{KeyFault.MISSING_KEYS}"
+NEEDS_KEYS = (MISSING_KEYS, f"token-{KeyFault.UNKNOWN_KID}")
+"""Codes of reasons that newer keys of the issuer may remove. The last value of these reasons is the issuer's URL."""
+
+_FORM = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCII)
+_FORBIDDEN_HEADERS = ("jku", "x5u", "jwk", "crit")
+"""Headers with which a token brings or names its own keys, or requires extensions."""
+_MAX_KID = 200
+_MAX_SECONDS = 2**33
+_MAX_CALLER_TEXT = 200
+_SIGNATURES = PyJWS(ALGORITHMS, {"verify_signature": True, "enforce_minimum_key_length": True})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What a verified token says.
+
+    Attributes:
+        key: Key of the delivery: the same for each call with the token.
+    """
+
+    caller: Caller
+    key: str = field(repr=False)
+
+    @property
+    def revision(self) -> str | None:
+        """The commit that the token names."""
+        return self.caller.sha if is_commit(self.caller.sha) else None
+
+
+def check_token(
+    token: str, verification: Verification, audience: str, now: datetime, issuer_keys: KeyLookup
+) -> Identity | Reason:
+    """Return the identity of a token, or the first check that fails.
+
+    A token that is not for this handler costs no cryptography.
+
+    Args:
+        audience: The audience if `verification` names none; empty: no token is accepted.
+    """
+    if len(token) > MAX_TOKEN:
+        return Reason("token-too-long", (str(len(token)), str(MAX_TOKEN)))
+    header, payload = _parse_token(token)
+    if not header or not payload:
+        return Reason("token-malformed")
+    failure = next(
+        chain(
+            _check_header(header),
+            _check_receiver(payload, verification.issuer, verification.audience or audience),
+            _check_claims(payload, verification.claims),
+            _check_times(payload, now),
+        ),
+        None,
+    )
+    if failure:
+        return failure
+    kid = header.get("kid", "")
+    key = issuer_keys.find(verification.issuer, kid)
+    if isinstance(key, KeyFault):
+        return Reason(f"token-{key}", (quote(kid), verification.issuer))
+    try:
+        # The key determines the algorithm: PyJWT requires that the token names the same.
+        _SIGNATURES.decode(token, key)
+    except PyJWTError as error:
+        return Reason("token-signature", (str(error), quote(kid)))
+    return Identity(caller=read_caller(payload), key=_key_of(token, payload))
+
+
+def read_caller(payload: Mapping[str, Any]) -> Caller:
+    """Return who called, by the claims of GitHub, Forgejo or GitLab."""
+
+    def first(*names: str) -> str:
+        text = next((value for name in names if (value := _text_of(payload.get(name)))), "")
+        return "".join(char for char in text if char.isprintable())[:_MAX_CALLER_TEXT]
+
+    return Caller(
+        repository=first("repository", "project_path", "sub"),
+        ref=first("ref"),
+        sha=first("sha"),
+        actor=first("actor", "user_login"),
+        run=first("run_id", "pipeline_id"),
+        workflow=first("workflow_ref", "ci_config_ref_uri", "workflow"),
+    )
+
+
+def _parse_token(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the header and the payload of a token; empty if they are malformed."""
+    if not _FORM.fullmatch(token):
+        return {}, {}
+    try:
+        header, payload = (
+            json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))) for part in token.split(".")[:2]
+        )
+    except (ValueError, RecursionError):
+        return {}, {}
+    is_object = isinstance(header, dict) and isinstance(payload, dict) and is_shallow([header, payload])
+    return (header, payload) if is_object else ({}, {})
+
+
+def _check_header(header: Mapping[str, Any]) -> Iterator[Reason]:
+    if header.get("alg") not in ALGORITHMS:
+        yield Reason("token-algorithm", (quote(header.get("alg")),))
+    for name in _FORBIDDEN_HEADERS:
+        if name in header:
+            yield Reason("token-header", (name,))
+    kid = header.get("kid", "")
+    if not isinstance(kid, str) or len(kid) > _MAX_KID:
+        yield Reason("token-key-id", (quote(kid),))
+
+
+def _check_receiver(payload: Mapping[str, Any], issuer: str, audience: str) -> Iterator[Reason]:
+    if payload.get("iss") != issuer:
+        yield Reason("token-issuer", (quote(payload.get("iss")), issuer))
+    if not audience:
+        yield Reason("token-no-audience")
+    # A token for several receivers could come from any of them.
+    if payload.get("aud") != audience:
+        yield Reason("token-audience", (quote(payload.get("aud")), audience))
+
+
+def _check_claims(payload: Mapping[str, Any], claims: Mapping[str, tuple[str, ...]]) -> Iterator[Reason]:
+    budget = Budget()
+    event = _text_of(payload.get("event_name"))
+    # Anyone may open a pull request, and its workflow may run with a token of the repository.
+    if event.startswith("pull_request") and "event_name" not in claims:
+        yield Reason("token-event", (quote(event),))
+    for name, globs in claims.items():
+        text = _text_of(payload.get(name))
+        try:
+            passes = matches_any(text, globs, budget)
+        except EvaluationError:
+            passes = False
+        if not text or not passes:
+            yield Reason("token-claim", (name, quote(payload.get(name)), " or ".join(map(quote, globs[:5]))))
+
+
+def _check_times(payload: Mapping[str, Any], now: datetime) -> Iterator[Reason]:
+    now_s, leeway_s = now.timestamp(), LEEWAY.total_seconds()
+    issued, expires, begins = (_seconds_of(payload.get(name, default)) for name, default in _TIMES)
+    if issued is None or expires is None or begins is None:
+        yield Reason("token-times-malformed")
+        return
+    if max(issued, begins) - leeway_s > now_s:
+        yield Reason("token-too-early", (_date_of(max(issued, begins)), _date_of(now_s)))
+    if expires - issued > MAX_LIFETIME.total_seconds():
+        yield Reason("token-lifetime", (str(expires - issued),))
+    end = min(expires + leeway_s, issued + MAX_AGE.total_seconds())
+    if now_s > end:
+        yield Reason("token-expired", (_date_of(end), _date_of(now_s)))
+
+
+_TIMES = (("iat", None), ("exp", None), ("nbf", 0))
+
+
+def _seconds_of(value: object) -> int | None:
+    """Return a time in whole seconds since 1970; None if the value is none."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < _MAX_SECONDS:
+        return None
+    return int(value)
+
+
+def _date_of(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
+
+
+def _text_of(value: object) -> str:
+    """Return the value of a claim as a text: numbers and flags as JSON, nothing for lists, objects and null."""
+    return value if isinstance(value, str) else json.dumps(value) if isinstance(value, int | float) else ""
+
+
+def _key_of(token: str, payload: Mapping[str, Any]) -> str:
+    token_id = payload.get("jti")
+    if isinstance(token_id, str) and token_id:
+        return limit_key(f"oidc:{token_id}")
+    # Without the signature: an ECDSA signature can be changed into another one that is valid.
+    return f"oidc:sha256:{hashlib.sha256(token.rpartition('.')[0].encode()).hexdigest()}"

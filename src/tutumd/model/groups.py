@@ -1,0 +1,159 @@
+"""Groups: one call for several services, the calls of groups, and what they have caused."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from tutumd.errors import Reason
+from tutumd.model.actions import Action, ActionState, Reference
+from tutumd.model.calls import Rotation
+
+MAX_SERVICES = 50
+"""Services that one call of a group may concern."""
+
+GROUP_CALL = 255
+"""`Reference.amount` of a call of a group: `Reference.action_seq` is then the number of the group call."""
+
+
+class Sequence(StrEnum):
+    """In which order the services of a group are redeployed."""
+
+    NONE = "none"
+    LISTED = "listed"
+    DEPENDS_ON = "depends_on"
+
+
+class OnFailure(StrEnum):
+    """What happens to the followers of an action that did not succeed."""
+
+    CANCEL = "cancel"
+    CONTINUE = "continue"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupSelector:
+    """The services of a group; one of the three is set. It is resolved at each call.
+
+    Attributes:
+        services: UUIDs, 1 to 50, in the listed order.
+        engine, stack: The services of a stack of one engine.
+        image: Glob of repositories: the services whose repository and tag the payload names.
+    """
+
+    services: tuple[str, ...] = ()
+    engine: str = ""
+    stack: str = ""
+    image: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewGroup:
+    """A group to create, or the new fields of one. `options` are those of a handler."""
+
+    name: str | None = None
+    selector: GroupSelector
+    sequence: Sequence = Sequence.NONE
+    on_failure: OnFailure = OnFailure.CANCEL
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group(NewGroup):
+    """A group. Its UUID is a credential, as a handler's: anyone with the UUID may call it.
+
+    Attributes:
+        number: Name of the group in pages and the audit log; groups and handlers share the numbers.
+        owner: Name of the user whose services it may redeploy.
+        calls, uses: As of a handler: a call of the group counts once.
+    """
+
+    uuid: str = field(repr=False)
+    number: int
+    owner: str
+    created: datetime
+    calls: int = 0
+    uses: int = 0
+    last_called: datetime | None = None
+    rotation: Rotation | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupLine:
+    """What a call of a group has caused for one service.
+
+    Attributes:
+        service_name: As it was at the call.
+        action: None if the call left the service out, if the action was deleted, or if the service is no longer the
+            viewer's; `note` may say why.
+        joined: Whether the call joined an earlier action.
+        note: Why the service was left out, or whose order applies to a joined action.
+    """
+
+    service_uuid: str
+    service_name: str
+    action: Action | None
+    joined: bool = False
+    note: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupCall:
+    """A call of a group.
+
+    Attributes:
+        number: Increases with each call of any group.
+        group_number: Number of the group, which may be revoked.
+        group_name: As it was at the call.
+        ended: When the last of its actions ended; None: not yet.
+    """
+
+    number: int
+    group_number: int
+    group_name: str | None
+    received: datetime
+    ended: datetime | None
+    lines: tuple[GroupLine, ...]
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether all of its actions have ended."""
+        return all(line.action is None or line.action.ended is not None for line in self.lines)
+
+    @property
+    def state(self) -> ActionState:
+        """Failed (any), Canceled (any, and none failed), Success (all), else In progress (any begun) or Pending."""
+        states = [line.action.state for line in self.lines if line.action is not None]
+        if all(state in (ActionState.SUCCESS, ActionState.FAILED, ActionState.CANCELED) for state in states):
+            for state in (ActionState.FAILED, ActionState.CANCELED):
+                if state in states:
+                    return state
+            return ActionState.SUCCESS
+        return ActionState.PENDING if set(states) == {ActionState.PENDING} else ActionState.IN_PROGRESS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptedLine:
+    """What a call of a group has just caused for one service; `action_uuid` is empty if the service was left out."""
+
+    service_uuid: str
+    service_name: str
+    action_uuid: str
+    joined: bool
+    note: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupAccepted:
+    """A stored call of a group, or the group call that it repeats."""
+
+    name: str | None
+    handler_seq: int
+    number: int
+    lines: tuple[AcceptedLine, ...]
+
+    @property
+    def reference(self) -> Reference:
+        """The reference with which the caller reads its progress."""
+        return Reference(self.handler_seq, self.number, 0, GROUP_CALL)

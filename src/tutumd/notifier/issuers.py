@@ -1,0 +1,80 @@
+"""Fetches the keys of issuers of identity tokens, each issuer in a thread of its own."""
+
+import json
+from threading import Condition, Thread
+from urllib.parse import urlsplit
+
+import structlog
+
+from tutumd.errors import UnavailableError
+from tutumd.notifier.outbound import Outbound, UnreachableError
+from tutumd.ports.notifications import NotificationQueue
+
+_log = structlog.get_logger(__name__)
+
+
+class KeyFetcher:
+    """Fetches keys. A slow issuer delays neither other issuers nor notifications."""
+
+    def __init__(self, queue: NotificationQueue, outbound: Outbound) -> None:
+        self._queue = queue
+        self._outbound = outbound
+        self._fetching = 0
+        self._changed = Condition()
+
+    def fetch_due(self) -> None:
+        """Start to fetch the keys that are due. Raises UnavailableError.
+
+        The queue limits the threads: it returns an issuer at most once per minute, and a fetch ends in 10 seconds.
+        """
+        while url := self._queue.claim_issuer():
+            with self._changed:
+                Thread(target=self._fetch, args=(url,), name="keys", daemon=True).start()
+                self._fetching += 1
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait until no fetch is in progress, or the time is over."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._fetching, timeout_s)
+
+    def _fetch(self, url: str) -> None:
+        keys, error = "", ""
+        try:
+            keys = fetch_keys(self._outbound, url)
+        except (UnreachableError, ValueError) as fault:
+            error = str(fault)
+            _log.warning("keys of an issuer were not fetched", issuer=url, error=error)
+        try:
+            self._queue.save_keys(url, keys, error)
+        except UnavailableError as unavailable:  # they are due again in a minute
+            _log.warning("keys of an issuer were not stored", issuer=url, error=str(unavailable))
+        finally:
+            with self._changed:
+                self._fetching -= 1
+                self._changed.notify_all()
+
+
+def fetch_keys(outbound: Outbound, url: str) -> str:
+    """Return the JSON Web Key Set of an issuer. Raises UnreachableError, or ValueError for an invalid URL of keys."""
+    # OpenID Connect Discovery 1.0, sections 4 and 4.3: the document names the issuer that was asked.
+    discovery = f"{url.rstrip('/')}/.well-known/openid-configuration"
+    document = _read_object(outbound, discovery)
+    if document.get("issuer") != url:
+        raise UnreachableError(f"the discovery document of {url} names another issuer")
+    keys_url = str(document.get("jwks_uri"))
+    if urlsplit(keys_url)[:2] != urlsplit(url)[:2] or not keys_url.isascii():
+        raise UnreachableError(f"the keys of {url} are not on the same host")
+    keys = _read_object(outbound, keys_url)
+    if not isinstance(keys.get("keys"), list):
+        raise UnreachableError(f"{url} sent no JSON Web Key Set")
+    return json.dumps(keys)
+
+
+def _read_object(outbound: Outbound, url: str) -> dict[str, object]:
+    try:
+        found = json.loads(outbound.get(url))
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise UnreachableError(f"{urlsplit(url).hostname} sent no JSON object")
+    return found

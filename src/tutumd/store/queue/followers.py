@@ -1,0 +1,186 @@
+"""The order of the services of a group: each action of a call waits for its predecessors by a hold."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from itertools import groupby, pairwise
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from tutumd.errors import ConflictError, Reason
+from tutumd.model import ActionState
+from tutumd.model.groups import OnFailure, Sequence
+from tutumd.store.objects.groups import lines_from
+from tutumd.store.queue import group_outbox, holds
+from tutumd.store.queue.snapshots import cancel_pending
+from tutumd.store.sql.wakeup import ENDS
+from tutumd.store.tables.actions import LIVE, action_predecessors, actions, group_calls
+from tutumd.store.tables.services import services
+
+_AT_ONCE = 200
+"""Followers and calls of groups that one transaction settles."""
+
+
+class Order(NamedTuple):
+    """The order of the services of a call, by their UUIDs.
+
+    Attributes:
+        uuids: Each service after its predecessors.
+        predecessors: Those of each service that has some.
+        notes: Reasons why a dependency of a service has no effect.
+    """
+
+    uuids: tuple[str, ...]
+    predecessors: Mapping[str, tuple[str, ...]]
+    notes: Mapping[str, Reason]
+
+
+def order_services(members: Iterable[Any], sequence: Sequence) -> Order:
+    """Return the order in which a call redeploys services.
+
+    Args:
+        members: Rows of the services in the order of the group, whose `stack` is `part_of` or the stack.
+
+    Raises:
+        ConflictError: The services depend on each other in a cycle.
+    """
+    by_uuid = {member.uuid: member for member in members}
+    by_name: dict[tuple[str, str, str], list[str]] = {}
+    for each in by_uuid.values():
+        # On Swarm, the name of the service begins with the stack.
+        for name in {each.name, each.name.removeprefix(f"{each.stack}_")}:
+            by_name.setdefault((each.engine, each.stack, name), []).append(each.uuid)
+    predecessors: dict[str, tuple[str, ...]] = {}
+    notes = {}
+    if sequence is Sequence.LISTED:
+        predecessors = {follower: (before,) for before, follower in pairwise(by_uuid)}
+    elif sequence is Sequence.DEPENDS_ON:
+        for each in by_uuid.values():
+            found = {name: by_name.get((each.engine, each.stack, name), ()) for name in each.after}
+            if before := tuple(uuid for uuids in found.values() for uuid in uuids):
+                predecessors[each.uuid] = before
+            if outside := [name for name, uuids in found.items() if not uuids]:
+                notes[each.uuid] = Reason("no-such-member", (", ".join(outside),))
+    try:
+        order = TopologicalSorter({uuid: predecessors.get(uuid, ()) for uuid in by_uuid}).static_order()
+        return Order(tuple(order), predecessors, notes)
+    except CycleError as error:
+        path = " after ".join(by_uuid[uuid].full_name for uuid in reversed(error.args[1]))
+        raise ConflictError(f"the services depend on each other in a cycle: {path}") from None
+
+
+def hold_followers(
+    connection: sa.Connection,
+    group_call: int,
+    waits: Mapping[int, Mapping[int, str]],
+    on_failure: OnFailure,
+    now: datetime,
+) -> None:
+    """Let new actions of a call of a group wait for others.
+
+    Args:
+        waits: For each new action the `seq` of its predecessors, which are older, and the names of their services.
+    """
+    rows = [
+        {"action_seq": seq, "predecessor_seq": before, "on_failure": on_failure.value, "group_call": group_call}
+        for seq, names in waits.items()
+        for before in names
+    ]
+    connection.execute(sa.insert(action_predecessors), rows)
+    reasons = {seq: _reason(names.values(), group_call) for seq, names in waits.items()}
+    holds.set_predecessors(connection, reasons, now)
+
+
+def _reason(names: Iterable[str], group_call: int) -> Reason:
+    return Reason("predecessor", (", ".join(names), str(group_call)))
+
+
+_p, _call = action_predecessors.c, group_calls.c
+_before = actions.alias("before")
+_live = sa.select(_before.c.seq).where(
+    _before.c.state.in_([ActionState.PENDING.value, ActionState.IN_PROGRESS.value]),
+)
+_HAS_ENDED = ~_live.where(_before.c.seq == _p.predecessor_seq).correlate(action_predecessors).exists()
+_IS_OVERDUE = sa.and_(
+    _call.ended.is_(None), ~_live.where(_before.c.seq == _call.waits_for).correlate(group_calls).exists()
+)
+_OVERDUE: sa.Select[Any] = sa.select(_call.seq, _call.lines).where(_IS_OVERDUE).order_by(_call.seq).limit(_AT_ONCE)
+_UNSETTLED = sa.select(_p.action_seq).where(_HAS_ENDED).limit(_AT_ONCE)
+IS_UNSETTLED = sa.or_(_UNSETTLED.correlate(None).exists(), _OVERDUE.correlate(None).exists()).label("is_unsettled")
+"""The condition that `settle` has something to do. It is cheap if no action waits for another."""
+
+
+def settle(connection: sa.Connection, now: datetime) -> set[str]:
+    """Release or cancel actions whose predecessors have ended, end calls of groups, and return the topics to publish.
+
+    What another transaction has locked is left for the next time. The caller must not wait for a lock afterwards.
+    """
+    followers = connection.scalars(_UNSETTLED).all()
+    return (_settle_followers(connection, followers, now) if followers else set()) | _end_calls(connection, now)
+
+
+_named = services.alias("named")
+_ENDS = {ActionState.FAILED: "{0} failed", ActionState.CANCELED: "{0} was canceled"}
+
+
+@cache
+def _select_predecessors() -> sa.Select[Any]:
+    """Select all predecessors of actions, with their states."""
+    return (
+        sa.select(action_predecessors, actions.c.engine, _before.c.state, _named.c.full_name)
+        .join(actions, actions.c.seq == _p.action_seq)
+        .outerjoin(_before, _before.c.seq == _p.predecessor_seq)
+        .outerjoin(_named, _named.c.uuid == _before.c.service_uuid)
+        .where(_p.action_seq.in_(sa.bindparam("seqs", expanding=True)))
+        .order_by(_p.action_seq, _p.predecessor_seq)
+    )
+
+
+def _settle_followers(connection: sa.Connection, seqs: Iterable[int], now: datetime) -> set[str]:
+    of_services = sa.select(actions.c.seq).join(services, services.c.uuid == actions.c.service_uuid)
+    these = of_services.where(actions.c.seq.in_(list(seqs))).order_by(services.c.uuid)
+    locked = connection.scalars(these.with_for_update(of=services, key_share=True, skip_locked=True)).all()
+    # Read only after locking: a call may have joined a follower, or a person may have overridden its hold.
+    rows = connection.execute(_select_predecessors(), {"seqs": locked}).all()
+    waiting = [row for row in rows if row.state in (ActionState.PENDING, ActionState.IN_PROGRESS)]
+    canceled = {
+        row.action_seq: _ENDS.get(row.state, "the action of a predecessor was deleted").format(row.full_name)
+        for row in rows
+        if row not in waiting and row.state != ActionState.SUCCESS and row.on_failure == OnFailure.CANCEL
+    }
+    reasons: dict[int, Reason | None] = {row.action_seq: None for row in rows}
+    for seq, left in groupby(waiting, key=attrgetter("action_seq")):
+        if seq not in canceled:
+            of_action = list(left)
+            reasons[seq] = _reason([row.full_name for row in of_action], of_action[0].group_call)
+    ended = {row.predecessor_seq for row in rows}.difference(row.predecessor_seq for row in waiting)
+    is_over = sa.and_(_p.action_seq.in_(reasons), sa.or_(_p.predecessor_seq.in_(ended), _p.action_seq.in_(canceled)))
+    connection.execute(sa.delete(action_predecessors).where(is_over))
+    holds.set_predecessors(connection, reasons, now)
+    if not canceled:
+        return {row.engine for row in rows}
+    why = sa.case(canceled, value=actions.c.seq)
+    topics = cancel_pending(connection, actions.c.seq.in_(canceled), now, why)
+    return topics | {ENDS, *(row.engine for row in rows)}
+
+
+def _end_calls(connection: sa.Connection, now: datetime) -> set[str]:
+    called = {
+        row.seq: {line.action_seq for line in lines_from(row) if line.action_seq}
+        for row in connection.execute(_OVERDUE.with_for_update(of=group_calls, skip_locked=True))
+    }
+    if not called:
+        return set()
+    are_live = sa.select(actions.c.seq).where(LIVE, actions.c.seq.in_(set().union(*called.values())))
+    live = set(connection.scalars(are_live))
+    topics: set[str] = set()
+    for seq, of_call in called.items():
+        left = max(live & of_call, default=None)
+        update = sa.update(group_calls).where(_call.seq == seq)
+        connection.execute(update.values(waits_for=left) if left else update.values(ended=now))
+        if left is None:
+            topics |= {ENDS, *group_outbox.add_group_call(connection, seq, now)}
+    return topics
