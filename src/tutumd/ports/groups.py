@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from tutumd.model import Page, Query, Reference, User
+from tutumd.model import Delivery, Page, Query, Reference, User
 from tutumd.model.groups import Group, GroupCall, NewGroup
 
 
@@ -25,6 +25,11 @@ class Groups(Protocol):
         cover the selected services.
         """
 
+    def add_group_once(self, viewer: User, new: NewGroup, form_sha256: str) -> tuple[Group, bool]:
+        """Create a group for a form, and return it and True; if the form has already created a group, return that group
+        and False. Raises as `add_group`.
+        """
+
     def change_group(self, viewer: User, uuid: str, change: Callable[[Group], NewGroup]) -> Group:
         """Change a group. Raises as `add_group`."""
 
@@ -35,10 +40,15 @@ class Groups(Protocol):
         """Revoke a group. Its actions go on. Raises NotFoundError."""
 
     def group_calls(self, viewer: User, query: Query) -> Page[GroupCall]:
-        """Return calls of groups, newest first. Filters: `handler`, the number of the group."""
+        """Return calls of groups, newest first. Filters: `handler`, the number of the group; `received__gte` and
+        `received__lte`.
+        """
 
     def group_call(self, viewer: User, number: int) -> GroupCall:
         """Return a call of a group. Raises NotFoundError."""
+
+    def group_delivery(self, viewer: User, group: int, number: int) -> Delivery:
+        """Return a delivery of a group, with its content. Raises NotFoundError."""
 
     def group_progress(self, references: Sequence[Reference]) -> Mapping[Reference, GroupCall]:
         """Return the calls of references with `GROUP_CALL`, for their callers. Unknown ones are missing."""

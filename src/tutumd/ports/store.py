@@ -400,8 +400,9 @@ class Store(Accounts, Targets, Issuers, FreezeWindows, Groups, Protocol):
     def deliveries(self, viewer: User, query: Query) -> Page[Delivery]:
         """Return deliveries, newest first, without their content.
 
-        Filters: either action (UUID); or service (UUID), handler (number), outcome and number__lt. Calls of a revoked
-            handler are listed for as long as an action of the service refers to them. They then have no handler number.
+        Filters: either action (UUID); or service (UUID), handler (number), outcome and number__lt; or group (number),
+            outcome and number__lt. Calls of a revoked handler are listed for as long as an action of the service refers
+            to them. They then have no handler number.
 
         Raises:
             NotFoundError: There is no such action or service.

@@ -12,7 +12,7 @@ from tutumd.application.admission.issuers import read_issuers
 from tutumd.model import Handler
 from tutumd.settings import Settings
 from tutumd.web.messages.senders import SENDERS
-from tutumd.web.pages.connect import fill_form
+from tutumd.web.pages.connect_inputs import fill_form
 from tutumd.web.pages.handler_form import make_form, read_form
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -17,7 +17,8 @@ from tutumd.application.admission.evaluate import (
 )
 from tutumd.model import Operation
 from tutumd.web.messages.senders import SENDERS, find_sender, group_senders
-from tutumd.web.pages.connect import find_tag, make_secret, propose
+from tutumd.web.pages.connect import make_secret
+from tutumd.web.pages.connect_inputs import find_tag, propose
 
 IMAGE = "registry.example.com:5000/library/app:v1.0"
 SECRET = "made-by-the-server"

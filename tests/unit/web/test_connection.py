@@ -145,6 +145,25 @@ REPEATED = "A proxy in front of this server adds the header a second time. Check
 CLOCK = "Compare the clock of the sender with the clock of this server."
 
 
+IDENTITY = {"verify": {"preset": "oidc", "issuer": "github", "claims": {"repository": "me/shop"}}}
+
+
+@pytest.mark.parametrize(
+    ("reason", "title", "fix"),
+    [
+        (Reason("header-missing", ("Authorization",)), "without the", "sent no identity token. Paste the job"),
+        (Reason("token-claim", ("ref", "'x'", "main")), "with a wrong", "edit the handler and change the claims"),
+        (Reason("token-signature", ("bad", "'k'")), "with a wrong", "Only tokens that the issuer signed"),
+    ],
+)
+def test_a_wrong_identity_token_says_what_to_change(reason: Reason, title: str, fix: str) -> None:
+    connection = judge("github-actions", delivery_of("refused", reason), **IDENTITY)
+    assert connection.title == f"A call arrived {title} identity token"
+    assert fix in connection.fix and "secret" not in connection.fix
+    assert connection.checks[1].text == "The identity token is correct"
+    assert judge("github-actions", **IDENTITY).checks[1] == check("The identity token is correct", "waiting")
+
+
 @pytest.mark.parametrize(
     ("key", "reason", "fix"),
     [

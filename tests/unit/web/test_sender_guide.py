@@ -9,7 +9,7 @@ from tests.unit.application.made_handlers import ISSUERS, connect, make_handler
 from tutumd.model.figures import Level
 from tutumd.web.messages.sender_guide import fill_entries, find_reach_problem, write_command, write_example
 from tutumd.web.messages.senders import SENDERS
-from tutumd.web.pages.connect import fill_form, propose
+from tutumd.web.pages.connect_inputs import fill_form, propose
 
 URL = "https://hooks.example.com/api/v1/service/S/webhook/handler/H/call/"
 SECRET = "made-by-the-server"

@@ -22,6 +22,7 @@ from tutumd.model import (
 )
 from tutumd.store.objects import action_rows, audit
 from tutumd.store.objects.action_rows import IS_OF_ACTION, actions_from, select_actions
+from tutumd.store.objects.groups import select_groups
 from tutumd.store.objects.handlers import select_handler
 from tutumd.store.objects.row_mapping import (
     IS_GROUP,
@@ -82,6 +83,8 @@ class SqlDeliveries(StorePart):
         with self._database.read() as connection:
             if "action" in query.filters:
                 numbers = every = _select_of_action(connection, viewer, query.filters["action"])
+            elif "group" in query.filters:
+                numbers = every = _select_of_group(connection, viewer, query.filters)
             else:
                 operations = _read_operations(connection, viewer, query.filters)
                 numbers = select_numbers(query.filters, operations, query.offset + query.limit)
@@ -99,6 +102,12 @@ class SqlDeliveries(StorePart):
             chosen = select_deliveries(with_content=True).where(
                 deliveries.c.handler_seq == handler.seq, deliveries.c.seq == number
             )
+            return delivery_from(read_one(connection, chosen))
+
+    def group_delivery(self, viewer: User, group: int, number: int) -> Delivery:
+        with self._database.read() as connection:
+            of_group = _select_of_group(connection, viewer, {"group": str(group), "number": str(number)})
+            chosen = select_deliveries(with_content=True).where(deliveries.c.seq.in_(of_group))
             return delivery_from(read_one(connection, chosen))
 
     def record_redelivery(self, viewer: User, service_uuid: str, handler_uuid: str, number: int) -> None:
@@ -137,6 +146,14 @@ class SqlDeliveries(StorePart):
 def _select_of_action(connection: sa.Connection, viewer: User, uuid: str) -> sa.Select[Any]:
     action = sa.select(actions.c.seq).join(services).where(actions.c.uuid == uuid, visible_to(viewer))
     return action_rows.seqs(read_one(connection, action).seq)
+
+
+def _select_of_group(connection: sa.Connection, viewer: User, filters: Mapping[str, str]) -> sa.Select[Any]:
+    """Select the numbers of a group's deliveries, which have no actions of their own."""
+    group = read_one(connection, select_groups(viewer).where(handlers.c.seq == int(filters["group"])))
+    return sa.select(deliveries.c.seq).where(
+        deliveries.c.handler_seq == group.seq, deliveries.c.action_seq.is_(None), *_conditions(filters)
+    )
 
 
 def _read_operations(connection: sa.Connection, viewer: User, filters: Mapping[str, str]) -> Sequence[str]:
@@ -208,6 +225,6 @@ def _select_without_action(filters: Mapping[str, str], limit: int | None) -> sa.
 
 def _conditions(filters: Mapping[str, str], table: Any = deliveries) -> Iterator[sa.ColumnElement[bool]]:
     return conditions(
-        {name: value for name, value in filters.items() if name != "service"},
+        {name: value for name, value in filters.items() if name not in ("service", "group")},
         {"handler": table.c.handler_seq, "outcome": table.c.outcome, "number": table.c.seq},
     )

@@ -15,6 +15,7 @@ from tutumd.store.objects import audit
 from tutumd.store.objects.accounts import check_handlers, check_rotation
 from tutumd.store.objects.action_rows import actions_from, select_actions
 from tutumd.store.objects.row_mapping import Row, read_one, read_page, value_from, visible_to
+from tutumd.store.sql.dialect import insert
 from tutumd.store.sql.wakeup import StorePart
 from tutumd.store.tables.accounts import users
 from tutumd.store.tables.actions import actions, group_calls
@@ -25,7 +26,7 @@ from tutumd.store.upkeep import delivery_log
 IMAGE = "image"
 """Key of the selector's glob in the stored options of a group: the evaluation of a call reads it."""
 
-_CALLS = {"handler": group_calls.c.handler_seq}
+_CALLS = {"handler": group_calls.c.handler_seq, "received": group_calls.c.received}
 
 
 class StoredLine(NamedTuple):
@@ -57,7 +58,7 @@ class SqlGroups(StorePart):
         with self._database.read() as connection:
             return read_page(
                 connection,
-                _select_groups(viewer),
+                select_groups(viewer),
                 query,
                 [handlers.c.seq],
                 lambda rows: self._make_groups(connection, rows),
@@ -69,16 +70,26 @@ class SqlGroups(StorePart):
             return self._read_group(connection, viewer, reference)
 
     def add_group(self, viewer: User, new: model.NewGroup) -> model.Group:
+        return self.add_group_once(viewer, new)[0]
+
+    def add_group_once(
+        self, viewer: User, new: model.NewGroup, form_sha256: str | None = None
+    ) -> tuple[model.Group, bool]:
         uuid, now = new_uuid(), self._clock()
         with self._database.write() as connection:
             _check_selector(connection, viewer, new.selector)
             handler = {"uuid": uuid, "operation": Operation.REDEPLOY.value, "created": now, "maker_uuid": viewer.uuid}
-            seq = connection.scalar(sa.insert(handlers).values(**handler, **_columns(new)).returning(handlers.c.seq))
+            added = insert(connection, handlers).values(**handler, **_columns(new), form_sha256=form_sha256)
+            seq = connection.scalar(added.on_conflict_do_nothing().returning(handlers.c.seq))
+            if seq is None:
+                is_of_form = sa.and_(handlers.c.maker_uuid == viewer.uuid, handlers.c.form_sha256 == form_sha256)
+                row = read_one(connection, select_groups(viewer).where(is_of_form))
+                return self._make_groups(connection, [row])[0], False
             connection.execute(sa.insert(groups).values(handler_seq=seq, user_uuid=viewer.uuid, **_group_columns(new)))
             check_handlers(connection, viewer.uuid, now, 1)
             group = self._read_group(connection, viewer, uuid)
             self._record_group(connection, viewer, AuditEvent.HANDLER_CREATED, group)
-            return group
+            return group, True
 
     def change_group(self, viewer: User, uuid: str, change: Callable[[model.Group], model.NewGroup]) -> model.Group:
         with self._database.write() as connection:
@@ -140,7 +151,7 @@ class SqlGroups(StorePart):
     ) -> model.Group:
         """Return a group; with `locks`, no call sees it change before the transaction ends."""
         column: sa.Column[Any] = handlers.c.seq if isinstance(reference, int) else handlers.c.uuid
-        chosen = _select_groups(viewer).where(column == reference)
+        chosen = select_groups(viewer).where(column == reference)
         if locks:
             read_one(connection, chosen.with_for_update(of=groups, key_share=True))
         return self._make_groups(connection, [read_one(connection, chosen)])[0]
@@ -176,7 +187,7 @@ class SqlGroups(StorePart):
         audit.record(connection, viewer, what, self._clock(), handler=group.number, details=details)
 
 
-def _select_groups(viewer: User) -> sa.Select[Any]:
+def select_groups(viewer: User) -> sa.Select[Any]:
     """Select the groups that the viewer may see."""
     access, selected = viewer.access, groups.c.selector
     limits = [
@@ -196,7 +207,7 @@ def _select_calls(viewer: User) -> sa.Select[Any]:
     """Select the calls of groups that the viewer may see; those of a revoked group only without a limit."""
     found = sa.select(group_calls)
     if viewer.access.is_narrow:
-        return found.where(group_calls.c.handler_seq.in_(_select_groups(viewer).with_only_columns(handlers.c.seq)))
+        return found.where(group_calls.c.handler_seq.in_(select_groups(viewer).with_only_columns(handlers.c.seq)))
     return found if viewer.is_admin else found.where(group_calls.c.user_uuid == viewer.uuid)
 
 

@@ -112,10 +112,10 @@ handlers = sa.Table(
     # The creator: the number of handlers per creator is limited.
     sa.Column("maker_uuid", Uuid, index=True),
     sa.UniqueConstraint("old_uuid", name="handlers_old_uuid"),
-    # A form that is sent twice creates one handler.
+    # A form that is sent twice creates one handler or group.
     sa.Index(
         "handlers_of_form",
-        "service_uuid",
+        "maker_uuid",
         "form_sha256",
         unique=True,
         sqlite_where=sa.text("form_sha256 IS NOT NULL"),

@@ -36,8 +36,21 @@ _DEFAULT_FIX = (
     "{start} uses another secret. Enter the secret of this handler in {place}."
     " If the secret is lost, make a new secret below."
 )
+_IDENTITY_FIXES = {
+    "header-missing": "{start} sent no identity token. Paste the job of this handler again.",
+    "header-repeated": _SIGNATURE_FIXES["header-repeated"],
+    "token-no-audience": "Set the public URL of the server, or edit the handler and add an audience.",
+    "token-audience": "The job must request a token with the audience of this handler. Paste the job again.",
+    "token-issuer": "If this issuer may call, edit the handler and change the issuer.",
+    "token-claim": "If this job may call, edit the handler and change the claims.",
+    "token-event": "If pull requests may call, edit the handler and add the claim event_name.",
+    "token-expired": "The job must request the token shortly before the call.",
+}
+_DEFAULT_IDENTITY_FIX = (
+    "Only tokens that the issuer signed for this handler may call. Paste the job of this handler again."
+)
 _WRONG_EVENTS = ("no-pushed-ref", "no-pushed-ref-of-event", "no-tag-at-source")
-_SECRET, _COUNTS, _QUEUED = "The secret is correct", "The call counts", "An action is queued"
+_COUNTS, _QUEUED = "The call counts", "An action is queued"
 
 
 CheckState = Literal["passed", "failed", "waiting", "skipped"]
@@ -77,7 +90,7 @@ def judge_connection(sender: Sender | None, handler: Handler, deliveries: Sequen
     if delivery is None:
         return _waiting(sender, handler)
     if delivery.outcome is DeliveryOutcome.REFUSED:
-        return _refused(sender, delivery)
+        return _refused(sender, handler, delivery)
     judge = _skipped if delivery.outcome is DeliveryOutcome.SKIPPED else _carried_out
     return judge(sender, handler, delivery, _check_signature(sender, handler))
 
@@ -101,10 +114,13 @@ def describe_calls(handler: Handler) -> str:
 
 
 def _waiting(sender: Sender, handler: Handler) -> Connection:
-    secret = [Check(text=_SECRET, state="waiting")] if "verify" in handler.options else []
     checks = (
         Check(text="A call arrives", state="waiting", why=sender.first_call),
-        *secret,
+        *(
+            [Check(text=f"The {_name_proof(handler)} is correct", state="waiting")]
+            if "verify" in handler.options
+            else []
+        ),
         Check(text=_COUNTS, state="waiting", why=describe_calls(handler)),
         Check(text=_QUEUED, state="waiting"),
         Check(text="The action succeeds", state="waiting"),
@@ -117,7 +133,11 @@ def _arrived(delivery: Delivery) -> Check:
     return Check(text="A call arrived", state="passed", why=f"from {delivery.address or 'an unknown address'}{agent}")
 
 
-def _refused(sender: Sender, delivery: Delivery) -> Connection:
+def _name_proof(handler: Handler) -> str:
+    return "identity token" if handler.options.get("verify", {}).get("preset") == "oidc" else "secret"
+
+
+def _refused(sender: Sender, handler: Handler, delivery: Delivery) -> Connection:
     """Return the connection of a handler that refused a call: all calls at this time, or a call without its secret."""
     reason = delivery.reasons[0]
     status = find_status(reason)
@@ -125,9 +145,12 @@ def _refused(sender: Sender, delivery: Delivery) -> Connection:
     checks: tuple[Check, ...] = (Check(text="The handler accepts calls", state="failed", why=why),)
     title, fix = f"A call was refused with {status}", _HANDLER_FIXES.get(reason.code, "")
     if status == 401:
-        checks = (Check(text=_SECRET, state="failed", why=why), Check(text=_COUNTS, state="skipped"))
-        title = f"A call arrived {'without the' if reason.code == 'header-missing' else 'with a wrong'} secret"
+        proof = _name_proof(handler)
+        checks = (Check(text=f"The {proof} is correct", state="failed", why=why), Check(text=_COUNTS, state="skipped"))
+        title = f"A call arrived {'without the' if reason.code == 'header-missing' else 'with a wrong'} {proof}"
         fix = _fix_signature(sender, reason)
+        if proof != "secret":
+            fix = _IDENTITY_FIXES.get(reason.code, _DEFAULT_IDENTITY_FIX).format(start=_start(sender))
     return Connection(
         stage="refused",
         title=title,
@@ -149,7 +172,7 @@ def _fix_signature(sender: Sender, reason: Reason) -> str:
 
 def _check_signature(sender: Sender, handler: Handler) -> Check:
     if "verify" in handler.options:
-        return Check(text=_SECRET, state="passed")
+        return Check(text=f"The {_name_proof(handler)} is correct", state="passed")
     signs_nothing = sender.verify is None and Kind.ANY not in sender.kinds
     start = f"{sender.name} signs nothing" if signs_nothing else "the handler checks none"
     return Check(text="No secret is required", state="skipped", why=f"{start}: the URL alone is the password")

@@ -163,21 +163,23 @@ class HandlerState:
 
 
 def judge_handler(handler: Handler, now: datetime) -> HandlerState:
-    """Return the state of a handler."""
+    """Return the state of a handler, or of a group, which is a handler without a service."""
+    subject = "handler" if handler.service_uuid else "group"
     options = read_stored(handler.options, PlaceholderCipher())
     if not options.enabled:
-        return HandlerState(word="disabled", why="Calls get a 404 until you enable the handler.")
+        return HandlerState(word="disabled", why=f"Calls get a 404 until you enable the {subject}.")
     if options.expires_datetime is not None and options.expires_datetime <= now:
         return HandlerState(
             word="expired",
-            why=f"Calls get a 404: the handler expired on {options.expires_datetime:%Y-%m-%d %H:%M} UTC.",
+            why=f"Calls get a 404: the {subject} expired on {options.expires_datetime:%Y-%m-%d %H:%M} UTC.",
         )
     if options.max_uses is not None and handler.uses >= options.max_uses:
         return HandlerState(
-            word="used up", why=f"Calls get a 404: the handler has accepted {handler.uses} of {options.max_uses} calls."
+            word="used up",
+            why=f"Calls get a 404: the {subject} has accepted {handler.uses} of {options.max_uses} calls.",
         )
     idle = now - handler.unused_since
     if idle >= UNUSED_AFTER:
         ever = "since it was created" if handler.last_called is None else "since its last call"
-        return HandlerState(word="unused", why=f"Nobody has called the handler for {idle.days} days, {ever}.")
+        return HandlerState(word="unused", why=f"Nobody has called the {subject} for {idle.days} days, {ever}.")
     return HandlerState(word="active")

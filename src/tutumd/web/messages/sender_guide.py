@@ -25,6 +25,11 @@ WHAT_SENDERS_SEE = (
     ("401", "The secret or the identity token is missing or wrong."),
     ("405", "The request was not a POST."),
     (
+        "503",
+        "The database is away, or the server has no keys of the issuer of the identity token. Run tutumd doctor on the"
+        " server.",
+    ),
+    (
         "301 or 308",
         "A proxy redirects the request, often from http to https. Enter the address to which the proxy redirects.",
     ),

@@ -9,13 +9,16 @@ from fastapi.responses import Response
 
 from tutumd.application import services as rules
 from tutumd.errors import ConflictError, NotFoundError
-from tutumd.model import Action, ActionState, HoldKind, Query, Requester, Scope, User, Verb
+from tutumd.model import Action, ActionState, Delivery, HoldKind, Query, Requester, Scope, User, Verb
+from tutumd.model.groups import GroupCall
 from tutumd.ports.store import Store
 from tutumd.web.context import context, parse_uuid
+from tutumd.web.messages.groups import name_call
 from tutumd.web.messages.holds import describe_wait
 from tutumd.web.messages.notifications import STATES as MESSAGE_STATES
 from tutumd.web.messages.notifications import name_event
 from tutumd.web.messages.timeline import build
+from tutumd.web.pages.group_routes import query_call
 from tutumd.web.pages.rendering import go_to, render, verb
 from tutumd.web.pages.service import is_held, read_unfinished
 from tutumd.web.pages.service_buttons import Button, command, name_in_command
@@ -81,6 +84,7 @@ def _show(request: Request, visitor: User, uuid: str, *, error: str = "") -> Res
     if is_pending:
         action = replace(action, reason=action.reason or describe_wait(action))
     lines = store.log_lines(visitor, uuid, 0)
+    deliveries = store.deliveries(visitor, Query.newest(10, action=uuid)).objects
     return render(
         request,
         "action.html",
@@ -97,9 +101,11 @@ def _show(request: Request, visitor: User, uuid: str, *, error: str = "") -> Res
         last_line=lines[-1].number if lines else 0,
         before=_name_containers(request, visitor, action.containers_before),
         after=_name_containers(request, visitor, action.containers_after),
-        deliveries=store.deliveries(visitor, Query.newest(10, action=uuid)).objects,
+        deliveries=deliveries,
+        group_calls=list(_find_group_calls(store, visitor, deliveries)),
         messages=store.notifications(visitor, Query.newest(10, action=uuid)).objects,
         name_event=name_event,
+        name_call=name_call,
         message_states=MESSAGE_STATES,
         requested_by=store.requesters(visitor, [uuid]).get(uuid, Requester()).users,
         buttons=list_buttons(action, visitor),
@@ -113,6 +119,13 @@ def _show(request: Request, visitor: User, uuid: str, *, error: str = "") -> Res
         else "",
         error=error,
     )
+
+
+def _find_group_calls(store: Store, visitor: User, deliveries: Sequence[Delivery]) -> Iterator[GroupCall]:
+    """Yield the calls of groups that made deliveries, as far as the visitor may see them."""
+    for each in deliveries:
+        if each.is_group:
+            yield from store.group_calls(visitor, query_call(each)).objects
 
 
 def _find_running(store: Store, visitor: User, action: Action) -> str:

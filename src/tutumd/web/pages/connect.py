@@ -2,20 +2,16 @@
 last pages show what to enter at the sender, and the checks of its first call.
 """
 
-import re
 import secrets
-from collections.abc import Collection, Mapping, Sequence
-from itertools import chain, count
+from collections.abc import Mapping
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from tutumd.application import handlers
-from tutumd.application.admission.issuers import IssuerKind
-from tutumd.application.admission.json_checks import split_texts
 from tutumd.application.target_settings import make_secret as make_signing_secret
 from tutumd.errors import NOT_FOUND, InvalidInputError, NotFoundError
-from tutumd.model import Handler, Operation, Query, Scope, Service, User
+from tutumd.model import Handler, Query, Scope, Service, User
 from tutumd.web.context import context, parse_uuid
 from tutumd.web.messages.connection import MAX_DELIVERIES, judge_connection
 from tutumd.web.messages.handlers import judge_handler
@@ -31,16 +27,19 @@ from tutumd.web.messages.senders import (
     NOTES,
     OPERATION_LABELS,
     SENDERS,
-    Kind,
     Sender,
     find_sender,
     group_senders,
 )
+from tutumd.web.pages.connect_inputs import check_patterns, check_reach, fill_form, list_reaches, propose
+from tutumd.web.pages.group_form import create_from_form as create_group
+from tutumd.web.pages.group_routes import find_group
 from tutumd.web.pages.handler_form import create_from_form
 from tutumd.web.pages.handler_routes import (
     BASE,
     CalledHandler,
     ChangedHandler,
+    Found,
     FoundHandler,
     ReadHandler,
     find_handler,
@@ -54,10 +53,6 @@ router = APIRouter()
 _MAX_SERVICES = 20
 _MADE_BY = {"filter": "patterns", "tag": "patterns"}
 """Inputs of the form that set a field of the handler with another name."""
-DEFAULT_CAP = "10"
-
-_PROJECT_OF_IMAGE = re.compile(r"(?:ghcr\.io|registry\.gitlab\.com)/([^/:@]+/[^/:@]+).*")
-_HARBOR_IMAGE = re.compile(r"(?!docker\.io/|ghcr\.io/|quay\.io/)[^/]*[.:][^/]*/(.+?)(:[^/]*)?")
 
 
 @router.get("/connect/")
@@ -95,8 +90,13 @@ def connect(request: Request, visitor: Operator, service_uuid: str, form: SentFo
     secret = ""
     if sender.verify and not sender.issuer and form.get("verifies", ""):
         secret = make_secret(sender.verify["preset"])
-    texts, errors = fill_form(sender, form, secret), _check_patterns(sender, form)
-    if not errors:
+    texts, errors = fill_form(sender, form, secret), check_patterns(sender, form) | check_reach(form)
+    selector = list_reaches(sender, service).get(form.get("reach", ""), ("", {}))[1]
+    if not errors and selector:
+        group, is_new, errors = create_group(request, visitor, texts, selector, fingerprint(form))
+        if group is not None:
+            return show_entries(find_group(request, visitor, group.number), sender, secret if is_new else "")
+    elif not errors:
         handler, is_new, errors = create_from_form(request, visitor, service, texts, fingerprint(form))
         if handler is not None:
             found = find_handler(request, visitor, service_uuid, handler.number)
@@ -125,109 +125,13 @@ def _show_form(
         sender=sender,
         kinds=[(kind.value, KIND_LABELS[kind]) for kind in sender.kinds if kind in KIND_LABELS],
         operations=[(each.value, OPERATION_LABELS[each]) for each in sender.operations],
+        reaches=[(key, label) for key, (label, _) in list_reaches(sender, service).items()],
         issuers=[(url, url) for url in issuers],
         typed=proposal if sent is None else sent,
         errors={name if sent and name in sent else "": text for name, text in placed.items()},
         command=write_command(name_in_command(web.store, visitor, service), fill_form(sender, proposal, "")),
         may_create=visitor.may(Scope.OPERATE),
     )
-
-
-def propose(sender: Sender, image: str, taken: Collection[str] = (), issuers: Sequence[str] = ()) -> dict[str, str]:
-    """Return the initial values of a sender's form. A checked box has the value `1`.
-
-    Args:
-        image: The service's.
-        taken: Names of the service's other handlers: commands accept a handler's name only if it is unique.
-        issuers: Allowed issuers of the sender's identity tokens.
-    """
-    kind = sender.kinds[0]
-    project = _PROJECT_OF_IMAGE.fullmatch(image)
-    harbor = _HARBOR_IMAGE.fullmatch(image.partition("@")[0]) if sender.key == "harbor" else None
-    names = chain([sender.key], (f"{sender.key}-{number}" for number in count(2)))
-    return {
-        "name": next(name for name in names if name not in taken),
-        "kind": kind.value,
-        "patterns": {Kind.BRANCH: "main", Kind.IMAGE: find_tag(image)}.get(kind, ""),
-        "repository": harbor[1] if harbor else "",
-        "deploys_tag": "",
-        "operation": sender.operations[0].value,
-        "max_containers": DEFAULT_CAP,
-        "skips_unchanged": "",
-        "verifies": "1" if sender.verify and (issuers or not sender.issuer) else "",
-        "issuer": next(iter(issuers), ""),
-        "project": project[1] if project else "",
-        "branch": "main",
-    }
-
-
-def find_tag(image: str) -> str:
-    """Return the tag that an image reference names, or `latest`."""
-    return image.partition("@")[0].rpartition("/")[2].partition(":")[2] or "latest"
-
-
-def fill_form(sender: Sender, sent: Mapping[str, str], secret: str) -> dict[str, str]:
-    """Return the texts of a handler's form that fits a sender.
-
-    Args:
-        sent: Fields of the sender's form, as `propose` returns them.
-        secret: Secret for the sender, if the form requires one.
-    """
-    kind, operation = _find_kind(sender, sent), sender.operations[0].value
-    if sent.get("operation") in sender.operations:
-        operation = sent["operation"]
-    patterns = sent.get("patterns", "")
-    texts = {"name": sent.get("name", "").strip() or sender.key, "operation": operation}
-    if sender.verify and sent.get("verifies"):
-        texts |= {f"verify.{key}": value for key, value in sender.verify.items()}
-        identity = {"verify.issuer": sent.get("issuer", ""), "verify.claims": _write_claims(sender, sent)}
-        texts |= identity if sender.issuer else {"verify.secrets": secret}
-    match kind:
-        case Kind.BRANCH:
-            texts["filter.branch.branch"] = patterns
-        case Kind.TAG | Kind.IMAGE:
-            repository = sent.get("repository", "") if sender.names_repository else ""
-            texts |= {"filter.tag.tag": patterns, "filter.tag.repository": repository}
-        case Kind.ALERT:
-            texts["filter.expression"] = "body.status == 'firing'"
-    if operation == Operation.REDEPLOY and sent.get("skips_unchanged"):
-        texts["skip_unchanged"] = "true"
-    if operation == Operation.SCALEUP:
-        texts["max_containers"] = sent.get("max_containers", "").strip() or DEFAULT_CAP
-    elif sender.tag_source and sent.get("deploys_tag"):
-        texts |= {"tag.allow": patterns, "tag.from": sender.tag_source}
-    elif kind is Kind.ANY:
-        texts["tag.allow"] = patterns
-    return texts
-
-
-def _write_claims(sender: Sender, sent: Mapping[str, str]) -> str:
-    """Return the claims of the jobs that may call, as the form of a handler takes them."""
-    project, branches = sent.get("project", "").strip() or "OWNER/NAME", split_texts(sent.get("branch", ""))
-    is_gitlab = sender.issuer is IssuerKind.GITLAB
-    claims = [f"{'project_path' if is_gitlab else 'repository'} = {project}"]
-    if branches:
-        claims += ["ref_type = branch"] * is_gitlab
-        refs = (branch if is_gitlab else f"refs/heads/{branch}" for branch in branches)
-        claims.append(f"ref = {', '.join(refs)}")
-    return "\n".join(claims)
-
-
-def _find_kind(sender: Sender, sent: Mapping[str, str]) -> Kind:
-    return next((kind for kind in sender.kinds if kind == sent.get("kind")), sender.kinds[0])
-
-
-def _check_patterns(sender: Sender, sent: Mapping[str, str]) -> dict[str, str]:
-    """Return the error of a form that names no branch or tag, although its sender calls for all of them, or whose
-    tokens may be anyone's.
-    """
-    if sender.issuer and sent.get("verifies") and not sent.get("project", "").strip():
-        return {"project": "name the repository whose jobs may call, such as me/shop"}
-    kind = _find_kind(sender, sent)
-    if kind in (Kind.ALERT, Kind.ANY) or split_texts(sent.get("patterns", "")):
-        return {}
-    word, example = ("branch", "main") if kind is Kind.BRANCH else ("tag", "v*")
-    return {"patterns": f"name the {word} that counts, such as {example}"}
 
 
 @router.get(f"{BASE}connect/")
@@ -277,7 +181,7 @@ def replace_secret(found: ChangedHandler, form: SentForm) -> Response:
     return show_entries(found, sender, secret)
 
 
-def show_entries(found: FoundHandler, sender: Sender | None, secret: str = "") -> Response:
+def show_entries(found: Found, sender: Sender | None, secret: str = "") -> Response:
     """Return the page with the values to enter at a sender: the only page that shows the URL, and a new secret."""
     sender, handler, url = sender or SENDERS["curl"], found.handler, found.call_url
     verify = handler.options.get("verify", {})
@@ -293,8 +197,14 @@ def show_entries(found: FoundHandler, sender: Sender | None, secret: str = "") -
         entries=[] if has_identity else fill_entries(sender, handler, url, secret),
         example=write_example(sender, handler, url, secret),
         problem=find_reach_problem(url, sender),
-        after=next((each.number for each in found.deliveries(1)), 0),
+        watch=_watch(found, sender),
     )
+
+
+def _watch(found: Found, sender: Sender) -> str:
+    """Return the address, below the subject's page, of the page that shows the first call."""
+    after = next((each.number for each in found.deliveries(1)), 0)
+    return f"connect/?sender={sender.key}&after={after}" if isinstance(found, FoundHandler) else ""
 
 
 def make_secret(preset: str) -> str:

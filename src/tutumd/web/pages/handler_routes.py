@@ -11,6 +11,7 @@ from fastapi import Depends, Path, Request
 from tutumd.application import handlers as rules
 from tutumd.errors import ConflictError, NotFoundError
 from tutumd.model import Delivery, DeliveryOutcome, Handler, Query, Scope, Service, User
+from tutumd.model.groups import GroupCall
 from tutumd.web.auth import needs
 from tutumd.web.context import WebContext, context, parse_uuid
 from tutumd.web.pages.rendering import start_of_urls
@@ -70,6 +71,11 @@ class Found(ABC):
         return "handler"
 
     @property
+    def obstacle(self) -> str:
+        """Why no delivery can be redelivered here; empty if they can."""
+        return ""
+
+    @property
     def values(self) -> dict[str, Any]:
         """The values for all templates of a handler."""
         name = self.handler.name or f"{self.kind} {self.handler.number}"
@@ -95,6 +101,10 @@ class Found(ABC):
         self, limit: int, *, outcome: DeliveryOutcome | None = None, before: int | None = None
     ) -> tuple[Delivery, ...]:
         """Return the newest deliveries with a number below `before`."""
+
+    def group_call(self, delivery: Delivery) -> GroupCall | None:
+        """Return the group call that a delivery has made."""
+        return None
 
     @abstractmethod
     def delivery(self, number: int) -> Delivery:

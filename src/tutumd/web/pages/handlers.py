@@ -36,19 +36,21 @@ GRACES_S = {"0": 0, "1h": 3600, "1d": 86_400, "7d": 604_800}
 @router.get(BASE)
 def show_handler(found: ReadHandler, outcome: str = "") -> Response:
     """Show a handler without its URL."""
+    return render(found.request, "handler.html", **found.values, **values_of_page(found, outcome))
+
+
+def values_of_page(found: Found, outcome: str) -> dict[str, Any]:
+    """Return the values for the parts that the pages of handlers and groups share."""
     handler, chosen = found.handler, read_outcome(outcome)
-    return render(
-        found.request,
-        "handler.html",
-        **found.values,
-        state=judge_handler(handler, found.web.clock()),
-        words=describe(handler),
-        contradictions=rules.list_contradictions(handler.options).values(),
-        deliveries=[(each, describe_wish(each, handler.operation)) for each in found.deliveries(20, outcome=chosen)],
-        outcome=chosen,
-        filters=outcome_filters(found.values["path"], chosen),
-        url_id=fingerprint(handler.uuid),
-    )
+    return {
+        "state": judge_handler(handler, found.web.clock()),
+        "words": describe(handler),
+        "contradictions": rules.list_contradictions(handler.options).values(),
+        "deliveries": [(each, describe_wish(each, handler.operation)) for each in found.deliveries(20, outcome=chosen)],
+        "outcome": chosen,
+        "filters": outcome_filters(found.values["path"], chosen),
+        "url_id": fingerprint(handler.uuid),
+    }
 
 
 @router.get(f"{BASE}url/")

@@ -49,7 +49,7 @@ RENDERING_AT_ONCE_S = 0.5
 """Maximum saved rendering time: enough for all open pages on a server with few calls."""
 
 _PATH = re.compile(
-    rf"/(?:(?:service|action)/({UUID.pattern})/(?!logs/|redeploy/|image/|rollback/)[a-z0-9/-]*|(?:services/|connect/|running/)?)",
+    rf"/(?:(?:service|action)/({UUID.pattern})/(?!logs/|redeploy/|image/|rollback/)[a-z0-9/-]*|(?:services/|connect/|running/|groups/[0-9]+/|groupcall/[0-9]+/)?)",
     re.ASCII,
 )
 """Addresses of pages that scripts refresh. Pages that query an engine are excluded: all others would wait with them."""

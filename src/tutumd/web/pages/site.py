@@ -28,6 +28,8 @@ from tutumd.web.pages import (
     connect,
     deliveries,
     freeze,
+    group_form,
+    groups,
     handler_form,
     handlers,
     notifications,
@@ -60,6 +62,8 @@ PAGES = (
     handler_form,  # before `handlers`: `new` is not a number
     handlers,
     deliveries,
+    group_form,  # before `groups`: `new` is not a number
+    groups,
     actions,
     freeze,
     notifications,

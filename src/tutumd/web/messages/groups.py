@@ -1,0 +1,42 @@
+"""Groups for people: the services of a call, their order, and what a call has caused."""
+
+from collections import Counter
+
+from tutumd.model.groups import Group, GroupCall, GroupSelector, OnFailure, Sequence
+from tutumd.web.messages.handlers import count_of
+
+ORDERS = {
+    Sequence.NONE: "all services at once",
+    Sequence.LISTED: "one after the other, as listed",
+    Sequence.DEPENDS_ON: "each service after the services that it depends on",
+}
+FAILURES = {
+    OnFailure.CANCEL: "the services that wait for it are not redeployed",
+    OnFailure.CONTINUE: "the services that wait for it are redeployed anyway",
+}
+
+
+def describe_selector(selector: GroupSelector) -> str:
+    """Return which services a call redeploys, as a phrase."""
+    if selector.image:
+        return f"services that run a pushed image of {selector.image}"
+    if selector.stack:
+        return f"services of the stack {selector.stack} on {selector.engine}"
+    return count_of(len(selector.services), "listed service")
+
+
+def describe_order(group: Group) -> str:
+    """Return the order of the services, and the effect of a failure, as a sentence."""
+    order = f"A call redeploys {ORDERS[group.sequence]}."
+    return order if group.sequence is Sequence.NONE else f"{order} If one fails, {FAILURES[group.on_failure]}."
+
+
+def summarize_call(call: GroupCall) -> str:
+    """Return how many services are in which state, such as `2 success, 1 failed, 1 left out`."""
+    states = Counter("left out" if each.action is None else each.action.state.lower() for each in call.lines)
+    return ", ".join(f"{number} {state}" for state, number in states.items())
+
+
+def name_call(call: GroupCall) -> str:
+    """Return the name of a call's group."""
+    return call.group_name or f"group {call.group_number}"
