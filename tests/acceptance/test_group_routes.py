@@ -107,7 +107,7 @@ def test_a_service_twice_or_of_another_user_makes_no_group(live_server: LiveServ
     check_refusal(bob.send("POST", GROUPS, {"services": [db]}), 404)
     made = create(ann, services=[db])
     for method, path in (("GET", ""), ("DELETE", ""), ("PATCH", ""), ("POST", "rotate/"), ("POST", "plan/")):
-        body = None if method in ("GET", "DELETE") else {}
+        body: object = None if method in ("GET", "DELETE") else {}
         check_refusal(bob.send(method, made["resource_uri"] + path, body), 404)
     assert bob.send("GET", GROUPS).json["objects"] == []
     admin = add_limited_key(live_server, "username")
