@@ -93,7 +93,7 @@ def read_stored(document: Mapping[str, Any], cipher: SecretCipher | PlaceholderC
     for name, value in document.items():
         if name == "verify":
             value = {**value, "secrets": [cipher.decrypt(secret) for secret in value["secrets"]]}
-        attributes[name] = FIELDS[name].parse(value)
+        attributes[name] = FIELDS[name].parse(value) if name in FIELDS else value
     return HandlerOptions(**attributes)
 
 
@@ -200,7 +200,8 @@ class CallInput:
 def is_heavy(options: HandlerOptions, call: CallInput) -> bool:
     """Return whether an evaluation may need a thread: a hostile body can take half a second."""
     reads_deeply = options.filter or (options.tag and options.tag.source != QUERY)
-    is_long = (options.verify and len(call.body) > MAX_QUICK_BYTES) or len(call.query) > MAX_QUICK_PARAMETERS
+    is_parsed = options.verify or options.image
+    is_long = (is_parsed and len(call.body) > MAX_QUICK_BYTES) or len(call.query) > MAX_QUICK_PARAMETERS
     return bool(reads_deeply or is_long)
 
 

@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field, create_model
 
 from tutumd.application.groups import GROUP_FIELDS, show_fields
 from tutumd.application.handlers import public_options
-from tutumd.model.groups import Group
+from tutumd.model.groups import Group, GroupCall
 from tutumd.web.api.handler_objects import ROTATION
 from tutumd.web.api.objects import HOLD, write_why
 from tutumd.web.api.schemas import (
@@ -174,3 +174,20 @@ GROUP_CALL = describe(
         "actions": Shown(plain_list(GROUP_LINE), of="lines"),
     },
 )
+
+
+GROUP_PROGRESS = describe(
+    "GroupProgressOut",
+    "The progress of a group's call, as its caller may see it.",
+    {
+        "state": Shown(str, "As of a group call."),
+        "group_call": Shown(str, "URI.", of=lambda call: uri("webhook/groupcall", str(call.number))),
+        "status_url": Shown(str),
+        "actions": Shown(plain_list(GROUP_LINE), of="lines"),
+    },
+)
+
+
+def show_group_progress(call: GroupCall, status_url: str) -> dict[str, Any]:
+    """Return the JSON of a group call's progress."""
+    return GROUP_PROGRESS.model_validate(show(GROUP_PROGRESS, call, status_url=status_url)).model_dump()

@@ -166,7 +166,7 @@ MAX_DEPTH = 40
 _INDENT = "  "
 _OPENS, _CLOSES = ("{", "["), ("}", "]")
 _TOKEN = re.compile(r'"(?:[^"\\]+|\\.)*"?|[\[\]{},:]|[^\s\[\]{},:"]+', re.DOTALL)
-_HANDLER_URL = re.compile(r"(handler(?:\\*/|\\u002f|%2f)+)[0-9a-f]{8}-[0-9a-f-]{0,27}", re.IGNORECASE)
+_HANDLER_URL = re.compile(r"((?:handler|group)(?:\\*/|\\u002f|%2f)+)[0-9a-f]{8}-[0-9a-f-]{0,27}", re.IGNORECASE)
 """The password in a handler's URL, also escaped or truncated. GitHub's pings and headers of proxies contain it."""
 _MAX_ENCODINGS = 8
 _ESCAPE = re.compile(r"(?:%|\\+x|\\+u00)([0-9a-f]{2})|\\+u\{0*([0-9a-f]{2})\}", re.IGNORECASE)
