@@ -40,7 +40,6 @@ from tutumd.web.pages.handler_routes import (
     CalledHandler,
     ChangedHandler,
     Found,
-    FoundHandler,
     ReadHandler,
     find_handler,
 )
@@ -197,14 +196,14 @@ def show_entries(found: Found, sender: Sender | None, secret: str = "") -> Respo
         entries=[] if has_identity else fill_entries(sender, handler, url, secret),
         example=write_example(sender, handler, url, secret),
         problem=find_reach_problem(url, sender),
-        watch=_watch(found, sender),
+        watch_at=_watch(found, sender),
     )
 
 
 def _watch(found: Found, sender: Sender) -> str:
     """Return the address, below the subject's page, of the page that shows the first call."""
     after = next((each.number for each in found.deliveries(1)), 0)
-    return f"connect/?sender={sender.key}&after={after}" if isinstance(found, FoundHandler) else ""
+    return found.watch and f"{found.watch}?sender={sender.key}&after={after}"
 
 
 def make_secret(preset: str) -> str:

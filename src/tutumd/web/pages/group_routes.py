@@ -49,13 +49,18 @@ class FoundGroup(Found):
         return "group"
 
     @property
+    def watch(self) -> str:
+        return ""
+
+    @property
     def obstacle(self) -> str:
         return "let its sender send it again"
 
     def command(self, verb: str, *options: str) -> str:
-        if verb == "test":
-            return ""
-        return " ".join(["tutum webhook-group", verb, quote(self.group.name or "GROUP"), *options])
+        words = ["tutum webhook-group", verb, quote(self.group.name or "GROUP"), *options]
+        if not self.group.name:
+            words.append("  # its UUID is in: tutum webhook-group list")
+        return "" if verb == "test" else " ".join(words)
 
     def deliveries(
         self, limit: int, *, outcome: DeliveryOutcome | None = None, before: int | None = None
