@@ -12,7 +12,7 @@ from tutumd.errors import escape
 
 # The UUID in a handler's path is a credential, like an Authorization header.
 _SECRETS = (
-    (re.compile(r"(?i)(handler(?:/|%(?:25)*2f)+)(?:[0-9a-f-]|%(?:25)*[0-9a-f]{2}){8,}"), r"\1[hidden]"),
+    (re.compile(r"(?i)((?:handler|group)(?:/|%(?:25)*2f)+)(?:[0-9a-f-]|%(?:25)*[0-9a-f]{2}){8,}"), r"\1[hidden]"),
     (re.compile(r"(?i)\b(apikey|basic|bearer)( +)[^\s'\",]+"), r"\1\2[hidden]"),
     (re.compile(r"\btutumd_[0-9a-f]{8,}"), "tutumd_[hidden]"),
 )

@@ -70,7 +70,7 @@ class CallMetrics:
         numbers = dict.fromkeys((*_OUTCOMES.values(), _OTHER), 0)
         for status, number in list(self._statuses.items()):
             numbers[_OUTCOMES.get(status, _OTHER)] += number
-        text = "Calls of webhook handlers that this web process responded to."
+        text = "Calls of webhook handlers and groups that this web process responded to."
         calls = CounterMetricFamily("tutumd_calls", text, labels=["outcome"])
         for outcome, number in numbers.items():
             calls.add_metric([outcome], number)

@@ -300,11 +300,16 @@ def test_commands_refuse_a_second_handler_of_the_same_name(cli: Applied, service
 
 
 def test_the_file_of_the_guide_is_applied_and_exported_again(cli: Applied, service: str) -> None:
-    example, target, _ = re.findall(r"```toml\n(.*?)```", GUIDE, re.DOTALL)
+    example, groups, target, _ = re.findall(r"```toml\n(.*?)```", GUIDE, re.DOTALL)
     variables: dict[str, Any] = {"ONCALL_URL": "https://example.com/", "ONCALL_SECRET": f"whsec_{'A' * 32}"}
-    both = (example + target).replace("shop/web", name_of(cli, service))
-    assert "4 to add" not in cli.apply(both, "--check", code=1, SHOP_WEB_CI_SECRET="x", **variables)[0]
-    assert "added the notification target oncall" in cli.apply(both, "--yes", SHOP_WEB_CI_SECRET="x", **variables)[0]
+    variables |= {"SHOP_WEB_CI_SECRET": "x", "IMAGES_TOKEN": "t0ken" * 5}
+    database = str(cli.server.create_service(f"db-{uuid.uuid4()}")["name"])
+    all_of_it = (example + target + groups).replace("shop/web", name_of(cli, service)).replace("shop/db", database)
+    done = cli.apply(all_of_it, "--yes", **variables)[0]
+    assert "added the notification target oncall" in done
+    assert "added the webhook group shop\n" in done
+    assert "Nothing to do" in cli.apply(all_of_it, "--check", **variables)[0]
+    cli.run("webhook-group", "rm", "shop", "images")
     exported, _ = cli.run("export", service)
     body = exported[exported.index("[[service]]") :].replace(name_of(cli, service), "shop/web")
     assert re.sub(r"APPLIED_\w+_CI_SECRET", "SHOP_WEB_CI_SECRET", body) == example

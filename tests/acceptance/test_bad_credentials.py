@@ -36,8 +36,10 @@ def test_bad_credentials_are_refused_on_every_route(target: Target, credentials:
         "target": UNKNOWN,
         "notification": UNKNOWN,
         "freeze": UNKNOWN,
+        "group": UNKNOWN,
         "key_id": "0",
         "number": "1",
+        "group_call": "1",
     }
     for route in all_routes(target.server):
         if route.is_public:

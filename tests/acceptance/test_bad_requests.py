@@ -56,10 +56,17 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", 
 
 def test_a_method_that_a_route_has_not_is_refused(target: Target) -> None:
     methods = {"/api/openapi.json": {"GET", "HEAD"}, "/api/docs": {"GET"}}
-    names = {"service": target.service, "handler": target.handler, "number": "1", "amount": "2", "token": "x"}
-    names |= dict.fromkeys(("container", "action", "key_id", "target", "notification", "freeze"), UNKNOWN)
+    names = {
+        "service": target.service,
+        "handler": target.handler,
+        "number": "1",
+        "group_call": "1",
+        "amount": "2",
+        "token": "x",
+    }
+    names |= dict.fromkeys(("container", "action", "key_id", "target", "notification", "freeze", "group"), UNKNOWN)
     for route in all_routes(target.server):
-        if route.template.endswith(("/handler/plan/", "/target/plan/")):
+        if route.template.endswith(("/handler/plan/", "/target/plan/", "/group/plan/")):
             continue  # other methods take `plan` for a UUID
         methods.setdefault(route.fill(names), set()).add(route.method)
     for path, known in methods.items():

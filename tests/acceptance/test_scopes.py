@@ -15,8 +15,8 @@ from tutumd.model import Scope
 PAGE = Path(__file__).parents[2] / "docs/reference/scopes.md"
 ADMIN = "username"
 """The first admin of the server."""
-_NAMES = ("service", "handler", "container", "action", "key_id", "target", "notification", "freeze")
-NOTHING = dict.fromkeys(_NAMES, UNKNOWN) | {"number": "999999999"}
+_NAMES = ("service", "handler", "container", "action", "key_id", "target", "notification", "freeze", "group")
+NOTHING = dict.fromkeys(_NAMES, UNKNOWN) | dict.fromkeys(("number", "group_call"), "999999999")
 _ROW = re.compile(r"\| `([A-Z]+) (/\S+)` \| `(\w+)` \|")
 
 

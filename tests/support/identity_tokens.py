@@ -34,16 +34,25 @@ def public_jwk(algorithm: str = "RS256", **fields: str) -> dict[str, Any]:
 
 
 class IssuerKeys:
-    """The keys of one issuer, as the call path finds them. `asked` counts the look-ups."""
+    """The keys of one issuer, as the call path finds them.
+
+    `asked` counts the look-ups, `refreshed_for` has the URLs of requests for newer keys, which find `newer`.
+    """
 
     def __init__(self, *keys: Mapping[str, Any], url: str = ISSUER) -> None:
         self.keys = {key["kid"]: PyJWK(dict(key)) for key in keys or (public_jwk(),)}
-        self.url, self.asked = url, 0
+        self.newer: dict[str, PyJWK] = {}
+        self.url, self.asked, self.refreshed_for = url, 0, list[str]()
 
     def find(self, url: str, kid: str) -> PyJWK | KeyFault:
         """Return a key by its ID."""
         self.asked += 1
         return self.keys.get(kid, KeyFault.UNKNOWN_KID) if url == self.url else KeyFault.MISSING_KEYS
+
+    async def refreshed(self, url: str) -> None:
+        """Use the newer keys."""
+        self.refreshed_for.append(url)
+        self.keys |= self.newer
 
 
 def claims_of(now: datetime = NOW, **changes: Any) -> dict[str, Any]:

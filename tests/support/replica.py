@@ -20,15 +20,18 @@ KEY = "k" * 32
 class Replica:
     """A web replica without a socket. The clock of its machine is the real one, unlike that of the store."""
 
-    def __init__(self, bed: StoreBed) -> None:
-        add_user(bed.store, "root", is_admin=True, key=KEY)
+    def __init__(self, bed: StoreBed, **settings: Any) -> None:
+        if "root" not in (user.name for user in bed.store.users()):
+            add_user(bed.store, "root", is_admin=True, key=KEY)
         edge = WebContext(
             store=bed.store,
             intake=bed.intake,
             clock=bed.clock,
             server_cap=10,
             cipher=SecretCipher([make_key()]),
+            **settings,
         )
+        self.edge = edge
         edge.refused_calls = RefusedCalls(lambda: bed.clock().timestamp())
         self._app = create_app(edge, "0")
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from tutumd.application import services
 from tutumd.application.admission.encryption import SecretCipher
@@ -23,16 +23,9 @@ from tutumd.application.scopes import require_everything
 from tutumd.errors import InvalidInputError, about
 from tutumd.model import Operation, Query, User
 from tutumd.model.groups import MAX_SERVICES, Group, GroupSelector, NewGroup, OnFailure, Sequence
-from tutumd.ports import store as ports
-from tutumd.ports.groups import Groups
+from tutumd.ports.store import Store
 
 MAX_STACK = 255
-
-
-class Store(ports.Store, Groups, Protocol):
-    """The store with groups."""
-
-
 _SELECTORS = ("services", "stack", "match")
 _NOTHING = NewGroup(selector=GroupSelector())
 GROUP_FIELDS = {name: field for name, field in FIELDS.items() if field.operation in (None, Operation.REDEPLOY)}
@@ -235,7 +228,7 @@ def _parse_selector(store: Store, viewer: User, document: Mapping[str, Any]) -> 
         raise InvalidInputError(f"{_ONE_SELECTOR}. engine goes with stack")
     kind = given[0]
     value, only = document[kind], viewer.access.stack
-    if viewer.access.service_uuid or (only and (kind == "match" or (kind == "stack" and value != only))):
+    if viewer.access.service_uuid or (only and (kind != "stack" or value != only)):
         require_everything(viewer)
     with about(kind):
         if kind == "match":

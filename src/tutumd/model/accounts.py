@@ -182,6 +182,7 @@ class AuditEvent(StrEnum):
     ACTION_CANCELED = "action canceled"
     ACTION_ABANDONED = "action abandoned"
     ACTION_RETRIED = "action retried"
+    CALL_ACCEPTED = "call accepted"
     DELIVERY_REPEATED = "delivery repeated"
     SERVICE_CREATED = "service created"
     SERVICE_CHANGED = "service changed"

@@ -373,3 +373,8 @@ class Progress:
 
     action: "Action"
     options: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether the action has ended."""
+        return self.action.ended is not None

@@ -117,6 +117,11 @@ class GroupCall:
     lines: tuple[GroupLine, ...]
 
     @property
+    def is_ended(self) -> bool:
+        """Whether all of its actions have ended."""
+        return all(line.action is None or line.action.ended is not None for line in self.lines)
+
+    @property
     def state(self) -> ActionState:
         """Failed (any), Canceled (any, and none failed), Success (all), else In progress (any begun) or Pending."""
         states = [line.action.state for line in self.lines if line.action is not None]

@@ -117,7 +117,10 @@ def _facts(data: Mapping[str, Any]) -> list[str]:
     if containers["before"] != containers["after"]:
         facts.append(f"Containers: {containers['after']}, before: {containers['before']}")
     if calls["newest"]:
-        handler, tag = calls["newest"][0]["handler"], calls["newest"][0]["tag"]
+        newest = calls["newest"][0]
+        handler = newest["handler"]
         start = "Called" if calls["count"] == 1 else f"{calls['count']} calls, the last"
-        facts.append(f"{start} by the handler {handler['name'] or handler['number']}" + (f", tag {tag}" if tag else ""))
+        caller = f" ({newest['caller']})" if newest.get("caller") else ""
+        tag = f", tag {newest['tag']}" if newest["tag"] else ""
+        facts.append(f"{start} by the handler {handler['name'] or handler['number']}{caller}{tag}")
     return facts

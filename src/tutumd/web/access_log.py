@@ -46,6 +46,7 @@ def choose(sent: bytes | None, path: str) -> bytes:
 CALL_ROUTE = f"{PREFIX}/service/{{service_uuid}}/webhook/handler/{{handler_uuid}}/call/"
 
 _CALL = SimpleNamespace(path=CALL_ROUTE)
+_GROUP_CALL = SimpleNamespace(path=f"{PREFIX}/webhook/group/{{group_uuid}}/call/")
 _SERVICE_PARAM = re.compile(rf"(?:{PREFIX})?/service/\{{(\w+)\}}/")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _CALLED = {200, 202, 502, 504}
@@ -54,9 +55,9 @@ _CALLED = {200, 202, 502, 504}
 _log = structlog.get_logger(__name__)
 
 
-def mark_call(scope: Scope, service: str) -> None:
-    """Mark a request as a call, as the framework does for its own routes."""
-    scope["route"], scope["path_params"] = _CALL, {"service_uuid": service}
+def mark_call(scope: Scope, service: str | None) -> None:
+    """Mark a request as a call, as the framework does for its own routes. Calls of groups have no service."""
+    scope["route"], scope["path_params"] = (_CALL, {"service_uuid": service}) if service else (_GROUP_CALL, {})
 
 
 def log_request(

@@ -14,6 +14,8 @@ from tutumd.web.access_log import log_request, mark_call
 from tutumd.web.api import (
     docs,
     freeze,
+    group_objects,
+    groups,
     handlers,
     keys,
     notifications,
@@ -62,7 +64,8 @@ _CALL_RESPONSES = {
     401: "The signature or token of the sender is missing or wrong",
     404: "No such handler, or it cannot be called now or from there",
     408: "The body was not complete in time",
-    409: "ROLLBACK only: there is no older version, or the service cannot be rolled back",
+    409: "ROLLBACK: there is no older version, or the service cannot be rolled back; a group: more than 50 services are"
+    " selected, or they depend on each other in a cycle",
     413: "The body is too long",
     429: "Too many calls: try again after `Retry-After` seconds",
     502: "With `wait`: `Failed` or `Canceled`, and why",
@@ -82,6 +85,7 @@ _BODIES = (
     schemas.TestIn,
     schemas.TargetIn,
     freeze.FreezeIn,
+    group_objects.GroupIn,
 )
 
 
@@ -102,7 +106,15 @@ def create_app(context: WebContext, version: str) -> ASGIApp:
     )
     app.state.context = context
     objects = (services.router, rollbacks.router, services.actions, services.containers, freeze.router)
-    for router in (handlers.router, *objects, notifications.router, keys.router, server.router, docs.router):
+    for router in (
+        handlers.router,
+        groups.router,
+        *objects,
+        notifications.router,
+        keys.router,
+        server.router,
+        docs.router,
+    ):
         app.include_router(router)
     _document_calls(app)
     endpoint = CallEndpoint(context)
@@ -214,8 +226,7 @@ def _document_calls(app: FastAPI) -> None:
         document["paths"][f"{path}{{amount}}/"] = _describe_call(
             [*names, "amount"], "The same; SCALEUP adds `amount` containers, 1 to 100.", "call_with_amount"
         )
-        document["components"]["schemas"] |= components(_BODIES)
-        document["components"]["schemas"]["CallOut"] = CALL.model_json_schema()
+        document["components"]["schemas"] |= components([*_BODIES, CALL, group_objects.ACCEPTED])
         document["components"]["securitySchemes"] = {
             "ApiKey": {
                 "type": "apiKey",
@@ -241,14 +252,14 @@ def _possible_errors(method: str, path: str, operation: dict[str, Any]) -> set[i
     if "requestBody" in operation:
         statuses |= {408, 413}
     changes = ("/v1/service/", "/apikey/", "/cancel/", "/abandon/", "/retry/")
-    if "/service/{" in path or (method == "post" and path.endswith(changes)):
+    if "/service/{" in path or "/group/" in path or (method == "post" and path.endswith(changes)):
         statuses.add(409)
     if path.endswith(("/service/{uuid}/logs/", "/redeploy/")):
         statuses.add(504)
     return statuses
 
 
-def _describe_call(path_names: list[str], summary: str, operation_id: str) -> dict[str, Any]:
+def _describe_call(path_names: list[str], summary: str, operation_id: str, schema: str = "CallOut") -> dict[str, Any]:
     text = {"type": "string"}
     return {
         "post": {
@@ -267,7 +278,7 @@ def _describe_call(path_names: list[str], summary: str, operation_id: str) -> di
                 "202": {
                     "description": "Accepted",
                     "headers": {ACTION_HEADER: {"schema": text}},
-                    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/CallOut"}}},
+                    "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}},
                 },
                 **{str(status): {"description": meaning} for status, meaning in _CALL_RESPONSES.items()},
             },

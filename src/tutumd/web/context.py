@@ -15,7 +15,7 @@ from uvicorn.middleware.proxy_headers import _TrustedHosts as TrustedProxies  # 
 
 from tutumd.application.admission.encryption import SecretCipher
 from tutumd.application.admission.headers import Network, allows, client_network
-from tutumd.application.admission.issuers import AllowedIssuers
+from tutumd.application.admission.issuers import AllowedIssuers, IssuerKeyCache
 from tutumd.application.calls import AdmissionCache, StatusTokens
 from tutumd.application.notification_targets import TargetRules, TargetTest
 from tutumd.application.refused_calls import RefusedCalls
@@ -103,7 +103,7 @@ class WebContext:
         self.has_dashboard, self.dashboard_networks = has_dashboard, tuple(dashboard_networks)
         self.user_header, self.notify_networks = user_header, tuple(notify_networks)
         self.allowed_issuers: AllowedIssuers = allowed_issuers or {}
-        self.issuer_keys = KeyCache(store, clock, self.allowed_issuers)
+        self.issuer_keys: IssuerKeyCache = KeyCache(store, clock, self.allowed_issuers)
         self.call_metrics = CallMetrics()
         self.batches = Batches(intake, self.call_metrics.count_batch)
         self.long_poll = LongPoll(store)
@@ -112,7 +112,8 @@ class WebContext:
         self._questions, self._questions_lock = Counter[str](), Lock()
         self.sign_ins = SignIns(store)
         self.public_url = public_url
-        self.public_host, self.public_path = urlsplit(public_url)[1:3]
+        scheme, self.public_host, self.public_path = urlsplit(public_url)[:3]
+        self.public_origin = f"{scheme}://{self.public_host}" if public_url else ""
         self.unfinished = UnfinishedRequests(self.read_client)
         self.admission_cache = AdmissionCache(cipher)
         self.refused_calls = RefusedCalls()

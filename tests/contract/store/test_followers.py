@@ -1,35 +1,38 @@
 """Followers: actions of a group's call that wait for others."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
 import sqlalchemy as sa
 
-from tests.support.stores import ORIGIN, StoreBed, query
-from tutumd.model import Action, ActionState, Handler, HoldKind, Verb
-from tutumd.model.groups import OnFailure
-from tutumd.store.queue import followers
-from tutumd.store.tables.accounts import users
-from tutumd.store.tables.actions import action_predecessors, actions, group_calls
+from tests.contract.store.test_groups import accepted, call_of, send
+from tests.support.stores import ORIGIN, StoreBed, query, snapshot
+from tutumd.errors import ConflictError, Reason
+from tutumd.model import Action, ActionState, HoldKind, ServiceSnapshot, Verb
+from tutumd.model.groups import GroupSelector, NewGroup, OnFailure, Sequence
+from tutumd.store.tables.actions import action_predecessors, actions
 
 pytestmark = pytest.mark.dialect
 each_policy = pytest.mark.parametrize("policy", OnFailure)
-CALL = 12
+
+
+def service(name: str, after: str = "") -> ServiceSnapshot:
+    return replace(snapshot(name), stack="shop", after=tuple(after.split()))
 
 
 class Layers:
-    """Calls of services that wait for each other."""
+    """The services of a stack that wait for each other, and a call of their group."""
 
     def __init__(self, bed: StoreBed, after: Mapping[str, str], policy: OnFailure = OnFailure.CANCEL) -> None:
-        bed.show(*after)
+        bed.sync(*(service(name, names) for name, names in after.items()))
         self.bed = bed
-        self.handlers: dict[str, Handler] = {name: bed.handler(name) for name in after}
-        self.uuids = {name: bed.call(handler) for name, handler in self.handlers.items()}
-        seqs = {name: self[name].number for name in after}
-        waits = {seqs[name]: {seqs[each]: each for each in names.split()} for name, names in after.items() if names}
-        with bed.database.write() as connection:
-            followers.hold_followers(connection, CALL, waits, policy, bed.clock())
+        selector = GroupSelector(engine="docker", stack="shop")
+        new = NewGroup(selector=selector, sequence=Sequence.DEPENDS_ON, on_failure=policy)
+        self.group = bed.store.add_group(bed.admin, new)
+        self.call = accepted(bed, self.group)
+        self.uuids = {line.service_name.removeprefix("shop/"): line.action_uuid for line in self.call.lines}
 
     def __getitem__(self, name: str) -> Action:
         return self.bed.store.action(self.bed.admin, self.uuids[name])
@@ -58,7 +61,11 @@ SHOP = {"db": "", "cache": "", "api": "db", "web": "api cache", "proxy": "web"}
 def test_an_action_says_for_what_it_waits(bed: StoreBed) -> None:
     shop = Layers(bed, SHOP)
     (hold,) = shop["web"].holds
-    assert (hold.kind, hold.until, hold.reason.values) == (HoldKind.PREDECESSOR, None, ("api, cache", str(CALL)))
+    assert (hold.kind, hold.until, hold.reason.values) == (
+        HoldKind.PREDECESSOR,
+        None,
+        ("shop/api, shop/cache", str(shop.call.number)),
+    )
     assert [action.uuid for action in bed.store.held_actions(bed.admin)] == [
         shop.uuids[name] for name in ("api", "web", "proxy")
     ]
@@ -75,7 +82,7 @@ def test_a_hold_names_only_those_that_have_not_ended(bed: StoreBed) -> None:
     for _ in range(2):
         bed.finish(bed.claimed())
     assert bed.claimed().service.name == "api"
-    assert [hold.reason.values for hold in shop["web"].holds] == [("api", "12")]
+    assert [hold.reason.values for hold in shop["web"].holds] == [("shop/api", str(shop.call.number))]
 
 
 @each_policy
@@ -87,8 +94,8 @@ def test_after_a_failure_the_policy_decides(bed: StoreBed, policy: OnFailure) ->
             "db": "Success",
             "cache": "Success",
             "api": "Failed",
-            "web": "Canceled: api failed",
-            "proxy": "Canceled: web was canceled",
+            "web": "Canceled: shop/api failed",
+            "proxy": "Canceled: shop/web was canceled",
         }
     else:
         assert shop.run(failing="api") == ["cache db", "api", "web", "proxy"]
@@ -112,7 +119,7 @@ def terminate(bed: StoreBed, db: Action) -> None:
 
 def vanish(bed: StoreBed, db: Action) -> None:
     claim = bed.claimed()
-    bed.show("web")
+    bed.sync(service("web", "db"))
     bed.finish(claim, success=False)
 
 
@@ -125,10 +132,10 @@ def delete(bed: StoreBed, db: Action) -> None:
 @pytest.mark.parametrize(
     ("end", "reason"),
     [
-        (cancel, "db was canceled"),
-        (abandon, "db failed"),
-        (terminate, "db was canceled"),
-        (vanish, "db failed"),
+        (cancel, "shop/db was canceled"),
+        (abandon, "shop/db failed"),
+        (terminate, "shop/db was canceled"),
+        (vanish, "shop/db failed"),
         (delete, "the action of a predecessor was deleted"),
     ],
 )
@@ -146,12 +153,36 @@ def test_a_predecessor_that_does_not_succeed_counts_as_failed(
 
 def test_a_call_joins_a_waiting_action_and_does_not_free_it(bed: StoreBed) -> None:
     shop = Layers(bed, {"db": "", "web": "db"})
-    assert bed.call(shop.handlers["web"]) == shop.uuids["web"]
+    assert bed.call(bed.handler("web")) == shop.uuids["web"]
     debounced = bed.handler("web", debounce=10)
     assert bed.accepted(debounced, bed.evaluate(debounced, debounce_s=10)).action_uuid == shop.uuids["web"]
     submitted = bed.store.submit(bed.admin, shop["web"].service_uuid, Verb.REDEPLOY, target=None, origin=ORIGIN)
     assert submitted.uuid == shop.uuids["web"]
     assert shop.run() == ["db", "web"]
+
+
+def test_a_joined_action_keeps_its_order(bed: StoreBed) -> None:
+    bed.sync(service("db"), service("web", "db"), service("proxy", "web"))
+    alone = bed.call(bed.handler("web"))
+    shop = Layers(bed, {"db": "", "web": "db mail", "proxy": "web db"})
+    notes = {line.service_name.removeprefix("shop/"): line.note for line in shop.call.lines}
+    assert notes == {"db": None, "web": Reason("earlier-order"), "proxy": None}
+    assert (shop.uuids["web"], shop["web"].holds) == (alone, ())
+    again = {line.service_name: (line.joined, line.note) for line in accepted(bed, shop.group).lines}
+    assert again["shop/proxy"] == (True, Reason("earlier-order"))
+    assert shop.run() == ["db web", "proxy"]
+    web = next(line for line in accepted(bed, shop.group).lines if line.service_name == "shop/web")
+    assert (web.joined, web.note) == (False, Reason("no-such-member", ("mail",)))
+
+
+def test_a_cycle_is_refused_and_nothing_is_done(bed: StoreBed) -> None:
+    shop = Layers(bed, {"db": "", "web": "db"})
+    assert shop.run() == ["db", "web"]
+    bed.sync(service("db", "web"), service("web", "db"))
+    (refused,) = send(bed, call_of(shop.group))
+    assert isinstance(refused, ConflictError)
+    assert str(refused).endswith("in a cycle: shop/db after shop/web after shop/db")
+    assert bed.claim() is None
 
 
 def test_an_override_frees_an_action_and_not_its_followers(bed: StoreBed) -> None:
@@ -210,20 +241,15 @@ def test_a_follower_that_was_canceled_or_terminated_is_not_begun(bed: StoreBed) 
 
 def test_a_call_of_a_group_ends_with_the_last_of_its_actions(bed: StoreBed) -> None:
     shop = Layers(bed, {"db": "", "web": "db"})
-    lines = [("", "", seq, "", False, "") for seq in (shop["db"].number, shop["web"].number, None)]
-    with bed.database.write() as connection:
-        call = {"handler_seq": 1, "user_uuid": connection.scalar(sa.select(users.c.uuid)), "received": bed.clock()}
-        connection.execute(sa.insert(group_calls), [{**call, "lines": lines}])
+    joined = accepted(bed, shop.group)
 
-    def ended() -> datetime | None:
-        with bed.database.read() as connection:
-            found: datetime | None = connection.scalars(sa.select(group_calls.c.ended)).one()
-        return found
+    def ended() -> list[datetime | None]:
+        return [bed.store.group_call(bed.admin, call.number).ended for call in (shop.call, joined)]
 
     for _ in shop.uuids:
         claim = bed.claimed()
-        assert ended() is None
+        assert ended() == [None, None]
         bed.clock.move(60)
         bed.finish(claim)
     assert bed.claim() is None
-    assert ended() == bed.clock()
+    assert ended() == [bed.clock()] * 2

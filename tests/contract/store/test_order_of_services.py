@@ -1,10 +1,21 @@
 """The order of the services that a call of a group reaches, decided from values."""
 
+from typing import NamedTuple
+
 import pytest
 
 from tutumd.errors import ConflictError, Reason
 from tutumd.model.groups import Sequence
-from tutumd.store.queue.followers import Member, Order, order_services
+from tutumd.store.queue.followers import Order, order_services
+
+
+class Member(NamedTuple):
+    uuid: str
+    full_name: str
+    name: str
+    engine: str
+    stack: str
+    after: tuple[str, ...]
 
 
 def member(name: str, *after: str, engine: str = "docker", stack: str = "shop", shown: str = "") -> Member:

@@ -217,6 +217,7 @@ def test_the_payload_has_what_happened_and_no_credential(bed: StoreBed) -> None:
         "handler": {"number": handler.number, "name": None},
         "received": "2026-01-01T00:00:00.000Z",
         "tag": None,
+        "caller": None,
     }
     assert data == {
         "reason": {"code": "exited", "text": "it exited with 7"},

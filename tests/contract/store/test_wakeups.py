@@ -172,7 +172,7 @@ def test_a_call_that_waits_is_answered_when_its_action_ends(connected: StoreBed,
             while not poll._waiting:
                 await asyncio.sleep(0.01)
             await asyncio.to_thread(lambda: connected.finish(connected.claimed()))
-            return (await waiting).action.ended is not None
+            return (await waiting).is_ended
 
         assert asyncio.run(wait())
 

@@ -126,7 +126,7 @@ def test_bad_input_is_refused_with_the_way_out(
         ({"service_uuid": "uuid-web"}, {"services": ["web"]}, False),
         ({"service_uuid": "uuid-web"}, {"stack": "shop"}, False),
         ({"stack": "shop"}, {"stack": "shop"}, True),
-        ({"stack": "shop"}, {"services": ["web"]}, True),
+        ({"stack": "shop"}, {"services": ["web"]}, False),
         ({"stack": "shop"}, {"stack": "both", "engine": "swarm"}, False),
         ({"stack": "shop"}, {"match": {"image": "*"}}, False),
     ],

@@ -14,6 +14,10 @@ NOTHING: dict[str, Any] = {
     "containers": {"before": 2, "after": 3},
     "calls": {"count": 0, "newest": []},
 }
+CALLED = {
+    "count": 1,
+    "newest": [{"handler": {"number": 7, "name": None}, "tag": None, "caller": "me/shop@main, run 123, by ada"}],
+}
 
 
 def about(event: str, **data: Any) -> dict[str, Any]:
@@ -85,6 +89,14 @@ def test_a_title_names_the_subject_and_the_reason(message: dict[str, Any], title
                 "",
                 "Last lines of the log:",
                 *(f"line {number}" for number in range(10, 20)),
+            ],
+        ),
+        (
+            payload(**NOTHING | {"calls": CALLED, "containers": {"before": 1, "after": 1}}),
+            [
+                "Called by the handler 7 (me/shop@main, run 123, by ada)",
+                "2026-01-31 03:04:05 UTC, engine k8s, after 0.0 s",
+                "https://t/action/a/",
             ],
         ),
         (

@@ -131,7 +131,7 @@ class FakeApi:
         }
 
     @staticmethod
-    def group(uuid: str, name: str, **fields: Any) -> dict[str, Any]:
+    def group(uuid: str, name: str | None, **fields: Any) -> dict[str, Any]:
         """Return a group as the server describes it."""
         uri = f"/api/v1/webhook/group/{uuid}/"
         selector = dict.fromkeys(("services", "stack", "engine", "match"))
@@ -246,7 +246,7 @@ class FakeApi:
         if not below and request.method == "GET":
             return self._page(request, self.groups)
         if not below:
-            self.groups.append(self.group(f"c0ffee00-0000-4000-8000-{len(self.groups):012}", **sent))
+            self.groups.append(self.group(f"c0ffee00-0000-4000-8000-{len(self.groups):012}", **{"name": None, **sent}))
             return httpx2.Response(201, json=self.groups[-1])
         found = next((each for each in self.groups if each["uuid"] == below[0]), None)
         if below[-1] == "plan":

@@ -15,7 +15,7 @@ from tutumd.application.admission.fields import DEFAULTS, FIELDS, HandlerField, 
 from tutumd.application.admission.filters import decide
 from tutumd.application.admission.headers import Headers, allows, as_document, find_all
 from tutumd.application.admission.identity import Identity, check_token
-from tutumd.application.admission.issuers import KeyFault, KeyLookup
+from tutumd.application.admission.issuers import KeyLookup, NoKeys
 from tutumd.application.admission.json_checks import quote, suggest
 from tutumd.application.admission.payloads import Push, find_revision, find_skip_reason, parse_body, read_push
 from tutumd.application.admission.tags import QUERY, choose_tag
@@ -93,7 +93,7 @@ def read_stored(document: Mapping[str, Any], cipher: SecretCipher | PlaceholderC
     for name, value in document.items():
         if name == "verify":
             value = {**value, "secrets": [cipher.decrypt(secret) for secret in value["secrets"]]}
-        attributes[name] = FIELDS[name].parse(value)
+        attributes[name] = FIELDS[name].parse(value) if name in FIELDS else value
     return HandlerOptions(**attributes)
 
 
@@ -157,12 +157,7 @@ class CheckResult:
     identity: Identity | None = None
 
 
-class _NoKeys:
-    def find(self, url: str, kid: str) -> KeyFault:
-        return KeyFault.MISSING_KEYS
-
-
-_NO_KEYS = _NoKeys()
+_NO_KEYS = NoKeys()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -205,7 +200,8 @@ class CallInput:
 def is_heavy(options: HandlerOptions, call: CallInput) -> bool:
     """Return whether an evaluation may need a thread: a hostile body can take half a second."""
     reads_deeply = options.filter or (options.tag and options.tag.source != QUERY)
-    is_long = (options.verify and len(call.body) > MAX_QUICK_BYTES) or len(call.query) > MAX_QUICK_PARAMETERS
+    is_parsed = options.verify or options.image
+    is_long = (is_parsed and len(call.body) > MAX_QUICK_BYTES) or len(call.query) > MAX_QUICK_PARAMETERS
     return bool(reads_deeply or is_long)
 
 
@@ -219,7 +215,7 @@ def evaluate(options: HandlerOptions, call: CallInput) -> Verdict:
     identity = None
     for result in _check(options, call):
         if result.verdict is not None:
-            return result.verdict
+            return replace(result.verdict, identity=identity)
         identity = result.identity or identity
     return _admit(options, call, identity)
 

@@ -278,14 +278,19 @@ class HandlerOptions:
         parse=partial(check_flag, "show_log"),
     )
 
+    image: str = ""
+    """Glob of the images of a group. Not a field: the store adds it to the options of the group."""
+
     @property
     def reads_payload(self) -> bool:
         """Whether the payload matters. Pings and deletions are recognized only if it does."""
-        return bool(self.verify or self.filter or (self.tag and self.tag.source != "query"))
+        return bool(self.verify or self.filter or self.image or (self.tag and self.tag.source != "query"))
 
 
 DEFAULTS = HandlerOptions()
 
 FIELDS = {
-    each.name: HandlerField(name=each.name, default=each.default, **each.metadata) for each in fields(HandlerOptions)
+    each.name: HandlerField(name=each.name, default=each.default, **each.metadata)
+    for each in fields(HandlerOptions)
+    if each.metadata
 }

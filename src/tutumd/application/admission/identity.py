@@ -34,8 +34,9 @@ MAX_AGE = timedelta(hours=24, minutes=-2)
 its key was deleted.
 """
 
-MISSING_KEYS, UNKNOWN_KID = (f"token-{fault}" for fault in (KeyFault.MISSING_KEYS, KeyFault.UNKNOWN_KID))
-"""Codes of the reasons that newer keys of the issuer may remove."""
+MISSING_KEYS = f"token-{KeyFault.MISSING_KEYS}"
+NEEDS_KEYS = (MISSING_KEYS, f"token-{KeyFault.UNKNOWN_KID}")
+"""Codes of reasons that newer keys of the issuer may remove. The last value of these reasons is the issuer's URL."""
 
 _FORM = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCII)
 _FORBIDDEN_HEADERS = ("jku", "x5u", "jwk", "crit")

@@ -43,6 +43,24 @@ class KeyLookup(Protocol):
         """Return a `jwt.PyJWK`, or a KeyFault. Without a `kid`, the issuer's only key."""
 
 
+class IssuerKeyCache(KeyLookup, Protocol):
+    """The keys of issuers in a web process."""
+
+    async def refreshed(self, url: str) -> None:
+        """Return after an issuer's keys were fetched again, or when that takes too long or was done recently."""
+
+
+class NoKeys:
+    """A cache without keys."""
+
+    def find(self, url: str, kid: str) -> KeyFault:
+        """Return that the keys are missing."""
+        return KeyFault.MISSING_KEYS
+
+    async def refreshed(self, url: str) -> None:
+        """Return immediately."""
+
+
 _REPOSITORY = ("repository", "repository_id", "repository_owner_id")
 _BINDING = {
     IssuerKind.GITHUB: _REPOSITORY,

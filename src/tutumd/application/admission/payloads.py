@@ -31,6 +31,7 @@ class Push:
     Attributes:
         event: The sender's name of the event; empty if it names none.
         tags: Pairs of repository and tag, of images and of Git.
+        images: Pairs of an image's name with its registry, as far as the payload names it, and the tag.
         is_git: Whether commits were pushed.
         paths: Files that these commits changed; None if the payload does not name all of them.
         message: Message of the newest commit.
@@ -39,6 +40,7 @@ class Push:
     event: str = ""
     branches: tuple[str, ...] = ()
     tags: tuple[tuple[str, str], ...] = ()
+    images: tuple[tuple[str, str], ...] = ()
     is_git: bool = False
     paths: tuple[str, ...] | None = None
     message: str = ""
@@ -244,34 +246,48 @@ def _read_bitbucket(event: str, body: dict[str, Any]) -> Push | None:
 
 
 def _read_registry(event: str, body: dict[str, Any]) -> Push | None:
-    tags = [(repository, tag) for repository, tag in _image_tags(event, body) if tag and ":" not in tag]
-    return Push(event=event, tags=tuple(dict.fromkeys(tags))) if tags else None
+    diun = _text(body, "image") if "diun_version" in body else ""
+    if diun:  # https://crazymax.dev/diun/notif/webhook
+        name, _, tag = diun.rpartition(":")
+        return Push(event=event, images=((name, tag),))
+    found = [each for each in _image_tags(event, body) if each[1] and ":" not in each[1]]
+    images = ((f"{registry}/{repository}" if registry else repository, tag) for repository, tag, registry in found)
+    tags = dict.fromkeys((repository, tag) for repository, tag, _ in found)
+    return Push(event=event, tags=tuple(tags), images=tuple(dict.fromkeys(images))) if tags else None
 
 
-def _image_tags(event: str, body: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _host(url: str) -> str:
+    """Return the host of a URL, or of the name of an image with its registry."""
+    return url.removeprefix("https://").removeprefix("http://").partition("/")[0]
+
+
+def _image_tags(event: str, body: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield repositories with their tags and registries; a registry is empty if the payload does not name it."""
     # Docker Hub: https://docs.docker.com/docker-hub/repos/manage/webhooks
-    yield _text(body, "repository", "repo_name"), _text(body, "push_data", "tag")
+    yield _text(body, "repository", "repo_name"), _text(body, "push_data", "tag"), ""
     # Distribution: only pushes count. Our own pull is also an event.
     for item in _registry_events(body):
         if item["action"] == "push":
-            yield _text(item, "target", "repository"), _text(item, "target", "tag")
+            yield _text(item, "target", "repository"), _text(item, "target", "tag"), _text(item, "request", "host")
     # Quay: https://docs.quay.io/guides/notifications.html (Repository push); older versions also name each tag's image.
     for tag in body["updated_tags"] if isinstance(body.get("updated_tags"), list | dict) else []:
-        yield _text(body, "repository"), tag if isinstance(tag, str) else ""
+        yield _text(body, "repository"), tag if isinstance(tag, str) else "", _host(_text(body, "docker_url"))
     # Harbor: https://goharbor.io/docs/main/working-with-projects/project-configuration/configure-webhooks
     if _text(body, "type").lower() in _HARBOR_PUSHES:
         data = dig(body, "event_data") or dig(body, "data")
         for resource in _dicts(dig(data, "resources")):
-            yield _text(data, "repository", "repo_full_name"), _text(resource, "tag")
+            registry = _host(_text(resource, "resource_url"))
+            yield _text(data, "repository", "repo_full_name"), _text(resource, "tag"), registry
     # GHCR: https://docs.github.com/webhooks/webhook-events-and-payloads (package, registry_package)
     for name in ("package", "registry_package"):
         package = dig(body, name)
         owner = _text(package, "owner", "login") or _text(package, "namespace")
         repository = f"{owner}/{_text(package, 'name')}"
-        yield repository, _text(package, "package_version", "container_metadata", "tag", "name")
+        registry = _host(_text(package, "package_version", "package_url"))
+        yield repository, _text(package, "package_version", "container_metadata", "tag", "name"), registry
         for metadata in _dicts(dig(package, "package_version", "docker_metadata")):  # GitHub's older registry
             for tag in metadata["tags"] if isinstance(metadata.get("tags"), list) else []:
-                yield repository, tag if isinstance(tag, str) else ""
+                yield repository, tag if isinstance(tag, str) else "", registry
         # Gitea: https://docs.gitea.com/usage/webhooks (package)
         if _text(package, "type") == "container":
-            yield repository, _text(package, "version")
+            yield repository, _text(package, "version"), _host(_text(package, "html_url"))

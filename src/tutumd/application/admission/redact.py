@@ -18,7 +18,10 @@ MIN_SECRET_LENGTH = 8
 _MAX_LEFT_OUT = 20
 # Proxies repeat the URL of a call in headers. A handler's UUID is a password, and the user or query of a URL may be a
 # password, too.
-_CALL_PATH = re.compile(r"((?:handler|trigger)(?:/|%(?:25)*2f)+)(?:(?!%(?:25)*(?:2f|3f|23))[^/\s?#,;])+", re.IGNORECASE)
+_CALL_PATH = re.compile(
+    r"((?:handler|trigger|webhook(?:/|%(?:25)*2f)+group)(?:/|%(?:25)*2f)+)(?:(?!%(?:25)*(?:2f|3f|23))[^/\s?#,;])+",
+    re.IGNORECASE,
+)
 _URL_SECRETS = re.compile(r"(?<=://)[^/\s@]+(?=@)|(?<=\?)[^\s\"'>]+")
 
 

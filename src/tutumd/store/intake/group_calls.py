@@ -9,12 +9,14 @@ import sqlalchemy as sa
 
 from tutumd.errors import ConflictError, Reason, encode_reasons
 from tutumd.model import Accepted, ActionState, Call, DeliveryOutcome, Evaluation, Operation
+from tutumd.model import groups as model
 from tutumd.model.groups import MAX_SERVICES, AcceptedLine, GroupAccepted, GroupSelector
 from tutumd.model.images import split_image
 from tutumd.ports.intake import CallResult
 from tutumd.store.intake.coalesce import WITHOUT_OPTIONS, CalledHandler, Coalescer
 from tutumd.store.intake.sender_keys import REPEAT_WINDOW, digest
 from tutumd.store.objects.groups import StoredLine, lines_from, selector_from
+from tutumd.store.queue.followers import hold_followers, order_services
 from tutumd.store.sql.dialect import dialect_of
 from tutumd.store.tables.accounts import users
 from tutumd.store.tables.actions import actions, group_calls
@@ -27,6 +29,7 @@ _LOCK = sa.text(
     " ANY(:uuids)) ORDER BY handler_seq FOR NO KEY UPDATE"
 )
 _FIELDS = ("uuid", "seq", "name", "operation", "options", "version", "uses", "rate_tat", "old_uuid", "old_until")
+_OF_SERVICE = ("uuid", "full_name", "image_name", "owner", "terminated", "bound", "name", "engine", "after")
 _hidden = handlers.alias("hidden")
 _STACK: sa.ColumnElement[str] = sa.case((services.c.part_of != "", services.c.part_of), else_=services.c.stack)
 _OF_GROUP: Mapping[str, Any] = {
@@ -42,13 +45,17 @@ class Member(NamedTuple):
 
     Attributes:
         tag: Tag that the call deploys; None: the service's own.
-        note: Why the call leaves the service out; None if it does not.
+        note: Why the call leaves the service out, or why a dependency has no effect.
+        is_left_out: Whether the call leaves the service out.
+        before: UUIDs of the services that the service waits for.
     """
 
     service_uuid: str
     service_name: str
     tag: str | None = None
     note: Reason | None = None
+    is_left_out: bool = False
+    before: tuple[str, ...] = ()
 
 
 _Chosen = tuple[int, tuple[tuple[str, str], ...], str | None]
@@ -72,6 +79,7 @@ class BatchGroups:
         self._now = now
         self._rows: dict[int, Any] = {}
         self._members: dict[_Chosen, list[Member]] = {}
+        self._errors: dict[_Chosen, ConflictError] = {}
         self._hidden: dict[tuple[int, str], str] = {}
         self._read_groups(connection, sorted({call.handler_uuid for call in calls}))
         for call in calls:
@@ -80,7 +88,10 @@ class BatchGroups:
                 continue
             chosen = _choice(handler, call.evaluation or WITHOUT_OPTIONS)
             if chosen not in self._members:
-                self._members[chosen] = self._read_members(connection, chosen)
+                try:
+                    self._members[chosen] = self._read_members(connection, chosen)
+                except ConflictError as error:
+                    self._members[chosen], self._errors[chosen] = [], error
         self._read_earlier(connection, calls)
 
     @property
@@ -88,9 +99,10 @@ class BatchGroups:
         """The services that the batch concerns."""
         return {member.service_uuid for members in self._members.values() for member in members}
 
-    def members(self, handler: CalledHandler, evaluation: Evaluation) -> list[Member]:
-        """Return the services that a call concerns."""
-        return self._members[_choice(handler, evaluation)]
+    def members(self, handler: CalledHandler, evaluation: Evaluation) -> list[Member] | ConflictError:
+        """Return the services that a call concerns, each after those that it waits for, or why the call is refused."""
+        chosen = _choice(handler, evaluation)
+        return self._errors.get(chosen) or self._members[chosen]
 
     def row(self, handler: CalledHandler) -> Any:
         """Return the group of a handler."""
@@ -109,8 +121,8 @@ class BatchGroups:
         wanted = [
             (seq, member.service_uuid)
             for (seq, *_), members in self._members.items()
-            for member in members[: MAX_SERVICES + 1]
-            if member.note is None
+            for member in members
+            if not member.is_left_out
         ]
         missing = [pair for pair in dict.fromkeys(wanted) if pair not in self._hidden]
         if not missing:
@@ -151,15 +163,18 @@ class BatchGroups:
                 self.handlers[row.old_uuid] = handler
 
     def _read_members(self, connection: sa.Connection, chosen: _Chosen) -> list[Member]:
-        """Return the services that a call concerns, in the listed order, else by name; one too many if there are too
-        many.
+        """Return the services that a call concerns, in the listed order, else by name, and then by their dependencies.
+
+        Raises:
+            ConflictError: There are too many, or they depend on each other in a cycle.
         """
         seq, pushed, tag = chosen
         group = self._rows[seq]
         selector = selector_from(group.selector)
         found = (
             sa.select(
-                *(services.c[name] for name in ("uuid", "full_name", "image_name", "owner", "terminated", "bound")),
+                *(services.c[name] for name in _OF_SERVICE),
+                _STACK.label("stack"),
                 _hidden.c.uuid.label("hidden_uuid"),
             )
             .outerjoin(_hidden, sa.and_(_hidden.c.group_seq == seq, _hidden.c.service_uuid == services.c.uuid))
@@ -179,10 +194,12 @@ class BatchGroups:
         else:
             names = {row.uuid: row.full_name for row in permitted}
             members = [
-                Member(uuid, names[uuid], tag) if uuid in names else Member(uuid, uuid, note=_GONE)
+                Member(uuid, names[uuid], tag) if uuid in names else Member(uuid, uuid, note=_GONE, is_left_out=True)
                 for uuid in selector.services
             ]
-        return members[: MAX_SERVICES + 1]
+        if len(members) > MAX_SERVICES:
+            raise ConflictError(f"the group has more than {MAX_SERVICES} services now: nothing was done")
+        return _in_order(members, permitted, model.Sequence(group.sequence))
 
     def _read_earlier(self, connection: sa.Connection, calls: Sequence[Call]) -> None:
         keyed = {
@@ -209,6 +226,18 @@ class BatchGroups:
                 self.earlier[row.handler_seq, key] = GroupAccepted(
                     name=row.name, handler_seq=row.handler_seq, number=row.seq, lines=accepted
                 )
+
+
+def _in_order(members: Sequence[Member], rows: Sequence[Any], sequence: model.Sequence) -> list[Member]:
+    """Return services in the order of their dependencies; those that are left out come last."""
+    by_uuid = {member.service_uuid: member for member in members}
+    found = {row.uuid: row for row in rows}
+    order = order_services([found[member.service_uuid] for member in members if not member.is_left_out], sequence)
+    ordered = [
+        by_uuid.pop(uuid)._replace(before=order.predecessors.get(uuid, ()), note=order.notes.get(uuid))
+        for uuid in order.uuids
+    ]
+    return ordered + list(by_uuid.values())
 
 
 def _may_act(handler: CalledHandler, evaluation: Evaluation | None) -> bool:
@@ -250,11 +279,16 @@ def _accepted_line(line: StoredLine) -> AcceptedLine:
 
 
 class NewGroupCall(NamedTuple):
-    """A group call to insert. The `seq` of actions that are not inserted yet is 0."""
+    """A group call to insert. The `seq` of actions that are not inserted yet is 0.
+
+    Attributes:
+        before: UUIDs of the services that each service waits for.
+    """
 
     group: Any
     digest: bytes | None
     lines: list[StoredLine]
+    before: Mapping[str, Sequence[str]]
 
 
 class GroupCoalescer(Coalescer):
@@ -277,14 +311,14 @@ class GroupCoalescer(Coalescer):
 
     def _add_group_call(self, call: Call, handler: CalledHandler, evaluation: Evaluation) -> CallResult:
         members = self.groups.members(handler, evaluation)
-        if len(members) > MAX_SERVICES:
-            text = f"the group has more than {MAX_SERVICES} services now: nothing was done"
-            return self._decline(call, handler, evaluation, ConflictError(text))
+        if isinstance(members, ConflictError):
+            return self._decline(call, handler, evaluation, members)
         lines = [self._add_member(call, handler, evaluation, member) for member in members]
         if not any(line.action_uuid for line in lines):
             return self._decline(call, handler, evaluation, Reason("no-service"))
         self._count_use(handler, evaluation)
-        outcome = DeliveryOutcome.JOINED if all(line.joined or line.note for line in lines) else DeliveryOutcome.QUEUED
+        is_new = any(line.action_uuid and not line.joined for line in lines)
+        outcome = DeliveryOutcome.QUEUED if is_new else DeliveryOutcome.JOINED
         self._add_delivery(call, handler, evaluation, None, outcome.value, encode_reasons(evaluation.notes))
         accepted = GroupAccepted(
             name=handler.name,
@@ -293,7 +327,8 @@ class GroupCoalescer(Coalescer):
             lines=tuple(map(_accepted_line, lines)),
         )
         key = None if call.key is None else digest(call.key)
-        self.group_calls.append(NewGroupCall(self.groups.row(handler), key, lines))
+        before = {member.service_uuid: member.before for member in members}
+        self.group_calls.append(NewGroupCall(self.groups.row(handler), key, lines, before))
         if call.key is not None:
             self.groups.earlier[handler.seq, call.key] = accepted
         return accepted
@@ -302,7 +337,7 @@ class GroupCoalescer(Coalescer):
         """Call the hidden handler of a service."""
         uuid = self.groups.hidden_uuid(handler, member.service_uuid)
         hidden = self._handlers.get(uuid)
-        if member.note is not None or hidden is None:
+        if member.is_left_out or hidden is None:
             return _leave_out(member, member.note or _GONE)
         joined = hidden.action_uuid is not None or (hidden.service_uuid, hidden.operation) in self._opened
         accepted = self.add(
@@ -318,8 +353,14 @@ class GroupCoalescer(Coalescer):
         )
         if not isinstance(accepted, Accepted):
             return _leave_out(member, _GONE)
+        note = Reason("earlier-order") if joined and member.before else member.note
         return StoredLine(
-            member.service_uuid, member.service_name, accepted.action_seq, accepted.action_uuid, joined, ""
+            member.service_uuid,
+            member.service_name,
+            accepted.action_seq,
+            accepted.action_uuid,
+            joined,
+            encode_reasons([note] if note else []),
         )
 
 
@@ -348,7 +389,8 @@ def store(
     seqs: Mapping[str, int],
     now: datetime,
 ) -> list[CallResult]:
-    """Insert the group calls of a batch, and return its results with their numbers.
+    """Insert the group calls of a batch, let their new actions wait for others, and return its results with their
+    numbers.
 
     Args:
         seqs: The `seq` of the new actions, by UUID.
@@ -368,9 +410,28 @@ def store(
     ]
     insert = sa.insert(group_calls).returning(group_calls.c.seq, sort_by_parameter_order=True)
     numbers = connection.scalars(insert, rows).all() if rows else []
+    for number, new, row in zip(numbers, batch.group_calls, rows, strict=True):
+        waits = _find_waits(row["lines"], new.before)
+        if waits:
+            hold_followers(connection, number, waits, model.OnFailure(new.group.on_failure), now)
     return [
         replace(result, number=numbers[-1 - result.number])
         if isinstance(result, GroupAccepted) and result.number < 0
         else result
         for result in results
     ]
+
+
+def _find_waits(lines: Sequence[StoredLine], before: Mapping[str, Sequence[str]]) -> dict[int, dict[int, str]]:
+    """Return the `seq` and the service's name of each action that a new action of a call waits for."""
+    called = {line.service_uuid: line for line in lines if line.action_seq}
+    waits = {
+        line.action_seq: {
+            first.action_seq: first.service_name
+            for first in map(called.get, before.get(line.service_uuid, ()))
+            if first is not None and first.action_seq
+        }
+        for line in called.values()
+        if line.action_seq and not line.joined
+    }
+    return {seq: names for seq, names in waits.items() if names}

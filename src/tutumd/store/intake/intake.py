@@ -15,7 +15,7 @@ from tutumd.errors import ConflictError, LockedError, Reason, UnavailableError, 
 from tutumd.model import Call, DeliveryOutcome, Evaluation, Operation
 from tutumd.ports.intake import CallResult, Intake, OnStored
 from tutumd.ports.queue import Clock
-from tutumd.store.intake import action_inputs, group_calls
+from tutumd.store.intake import action_inputs, audited_calls, group_calls
 from tutumd.store.intake.coalesce import DELIVERY_COLUMNS, CalledHandler, Coalescer, complete
 from tutumd.store.intake.group_calls import BatchGroups, GroupCoalescer
 from tutumd.store.intake.handler_lookup import HandlerCache, find_handlers
@@ -280,6 +280,7 @@ def _store_part(
     if isinstance(batch, GroupCoalescer):
         results = group_calls.store(connection, batch, results, seqs, now)
     topics |= batch.engines
+    audited_calls.record(connection, calls, results, now)
     return complete(results, seqs, holds.read(connection, held, now) if held else {}) if seqs or held else results
 
 

@@ -10,7 +10,6 @@ import sqlalchemy as sa
 from tutumd.errors import decode_reasons
 from tutumd.model import (
     AuditEvent,
-    Caller,
     Delivery,
     DeliveryOutcome,
     Growth,
@@ -28,6 +27,7 @@ from tutumd.store.objects.handlers import select_handler
 from tutumd.store.objects.row_mapping import (
     IS_GROUP,
     Row,
+    caller_from,
     conditions,
     count,
     join_shown_handlers,
@@ -72,7 +72,7 @@ def delivery_from(row: Row) -> Delivery:
         content=json.loads(raw),
         raw=raw,
         action_reason=reason,
-        caller=Caller(**json.loads(row.caller)) if row.caller else None,
+        caller=caller_from(row.caller),
     )
 
 

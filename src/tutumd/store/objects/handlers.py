@@ -36,8 +36,8 @@ from tutumd.store.upkeep import delivery_log
 _NAMES = ("uuid", "service_uuid", "options", "version", "uses", "old_uuid", "old_until")
 _CALLABLE = (
     sa.select(*(handlers.c[name] for name in _NAMES))
-    .join(services, services.c.uuid == handlers.c.service_uuid)
-    .where(sa.not_(services.c.terminated))
+    .outerjoin(services, services.c.uuid == handlers.c.service_uuid)
+    .where(sa.or_(handlers.c.service_uuid.is_(None), sa.not_(services.c.terminated)), handlers.c.group_seq.is_(None))
 )
 _IS_SHOWN = handlers.c.group_seq.is_(None)
 
@@ -65,9 +65,9 @@ class SqlHandlers(StorePart):
         with self._database.read() as connection:
             for row in connection.execute(_CALLABLE.where(is_called)):
                 needed = EvaluationNeeded(options=json.loads(row.options), version=row.version, uses=row.uses)
-                found[row.service_uuid, row.uuid] = needed
+                found[row.service_uuid or "", row.uuid] = needed
                 if row.old_until is not None and row.old_until > now:
-                    found[row.service_uuid, row.old_uuid] = needed
+                    found[row.service_uuid or "", row.old_uuid] = needed
         return found
 
     def add_handlers(self, viewer: User, service_uuid: str, entries: Sequence[NewHandler]) -> tuple[Handler, ...]:

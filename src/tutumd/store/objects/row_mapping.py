@@ -1,5 +1,6 @@
 """Rows of services and containers, the values read from them, and pages of values."""
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
@@ -11,6 +12,7 @@ import sqlalchemy as sa
 from tutumd.errors import NOT_FOUND, NotFoundError, about
 from tutumd.model import (
     Autorestart,
+    Caller,
     Container,
     ContainerState,
     Definition,
@@ -199,6 +201,11 @@ def present_containers(connection: sa.Connection, service_uuids: list[str]) -> d
     for row in connection.execute(_PRESENT_CONTAINERS, {"service_uuids": service_uuids}):
         by_service[row.service_uuid] = (*by_service.get(row.service_uuid, ()), row.uuid)
     return by_service
+
+
+def caller_from(text: str | None) -> Caller | None:
+    """Return the caller of a delivery from its JSON."""
+    return Caller(**json.loads(text)) if text else None
 
 
 def container_from(row: Row) -> Container:

@@ -24,17 +24,6 @@ _AT_ONCE = 200
 """Followers and calls of groups that one transaction settles."""
 
 
-class Member(NamedTuple):
-    """A service that a call of a group reaches. `stack` is `part_of` or the stack; `after` has names of that stack."""
-
-    uuid: str
-    full_name: str
-    name: str
-    engine: str
-    stack: str
-    after: tuple[str, ...]
-
-
 class Order(NamedTuple):
     """The order of the services of a call, by their UUIDs.
 
@@ -49,8 +38,11 @@ class Order(NamedTuple):
     notes: Mapping[str, Reason]
 
 
-def order_services(members: Iterable[Member], sequence: Sequence) -> Order:
-    """Return the order in which a call redeploys services; `members` are in the order of the group.
+def order_services(members: Iterable[Any], sequence: Sequence) -> Order:
+    """Return the order in which a call redeploys services.
+
+    Args:
+        members: Rows of the services in the order of the group, whose `stack` is `part_of` or the stack.
 
     Raises:
         ConflictError: The services depend on each other in a cycle.
@@ -97,56 +89,39 @@ def hold_followers(
         for seq, names in waits.items()
         for before in names
     ]
-    if rows:
-        connection.execute(sa.insert(action_predecessors), rows)
-        reasons = {seq: _reason(names.values(), group_call) for seq, names in waits.items()}
-        holds.set_predecessors(connection, reasons, now)
+    connection.execute(sa.insert(action_predecessors), rows)
+    reasons = {seq: _reason(names.values(), group_call) for seq, names in waits.items()}
+    holds.set_predecessors(connection, reasons, now)
 
 
 def _reason(names: Iterable[str], group_call: int) -> Reason:
     return Reason("predecessor", (", ".join(names), str(group_call)))
 
 
-class Unsettled(NamedTuple):
-    """The `seq` of actions with an ended predecessor, and of calls of groups that wait for an ended action."""
-
-    followers: tuple[int, ...]
-    group_calls: tuple[int, ...]
-
-
-def find_unsettled(connection: sa.Connection) -> Unsettled:
-    """Return what `settle` has to do. One query, which is cheap if no action waits for another."""
-    found: dict[bool, list[int]] = {True: [], False: []}
-    for is_follower, seq in connection.execute(_select_unsettled()):
-        found[bool(is_follower)].append(seq)
-    return Unsettled(tuple(found[True]), tuple(found[False]))
-
-
-@cache
-def _select_unsettled() -> sa.Select[Any]:
-    p, call = action_predecessors.c, group_calls.c
-    live = sa.select(actions.c.seq).where(LIVE)
-    followers = sa.select(sa.literal_column("1").label("is_follower"), p.action_seq).distinct()
-    calls = sa.select(sa.literal_column("0"), call.seq).where(call.ended.is_(None))
-    unsettled = sa.union_all(
-        followers.where(~live.where(actions.c.seq == p.predecessor_seq).exists()),
-        calls.where(~live.where(actions.c.seq == call.waits_for).exists()),
-    )
-    return sa.select(unsettled.subquery()).limit(_AT_ONCE)
-
-
-def settle(connection: sa.Connection, unsettled: Unsettled, now: datetime) -> set[str]:
-    """Release or cancel followers whose predecessors have ended, end calls of groups, and return the topics to publish.
-
-    What another transaction has locked is left for the next time.
-    """
-    topics = _settle_followers(connection, unsettled.followers, now) if unsettled.followers else set()
-    if unsettled.group_calls:
-        topics |= _end_calls(connection, unsettled.group_calls, now)
-    return topics
-
-
+_p, _call = action_predecessors.c, group_calls.c
 _before = actions.alias("before")
+_live = sa.select(_before.c.seq).where(
+    _before.c.state.in_([ActionState.PENDING.value, ActionState.IN_PROGRESS.value]),
+)
+_HAS_ENDED = ~_live.where(_before.c.seq == _p.predecessor_seq).correlate(action_predecessors).exists()
+_IS_OVERDUE = sa.and_(
+    _call.ended.is_(None), ~_live.where(_before.c.seq == _call.waits_for).correlate(group_calls).exists()
+)
+_OVERDUE: sa.Select[Any] = sa.select(_call.seq, _call.lines).where(_IS_OVERDUE).order_by(_call.seq).limit(_AT_ONCE)
+_UNSETTLED = sa.select(_p.action_seq).where(_HAS_ENDED).limit(_AT_ONCE)
+IS_UNSETTLED = sa.or_(_UNSETTLED.correlate(None).exists(), _OVERDUE.correlate(None).exists()).label("is_unsettled")
+"""The condition that `settle` has something to do. It is cheap if no action waits for another."""
+
+
+def settle(connection: sa.Connection, now: datetime) -> set[str]:
+    """Release or cancel actions whose predecessors have ended, end calls of groups, and return the topics to publish.
+
+    What another transaction has locked is left for the next time. The caller must not wait for a lock afterwards.
+    """
+    followers = connection.scalars(_UNSETTLED).all()
+    return (_settle_followers(connection, followers, now) if followers else set()) | _end_calls(connection, now)
+
+
 _named = services.alias("named")
 _ENDS = {ActionState.FAILED: "{0} failed", ActionState.CANCELED: "{0} was canceled"}
 
@@ -154,14 +129,13 @@ _ENDS = {ActionState.FAILED: "{0} failed", ActionState.CANCELED: "{0} was cancel
 @cache
 def _select_predecessors() -> sa.Select[Any]:
     """Select all predecessors of actions, with their states."""
-    p = action_predecessors.c
     return (
         sa.select(action_predecessors, actions.c.engine, _before.c.state, _named.c.full_name)
-        .join(actions, actions.c.seq == p.action_seq)
-        .outerjoin(_before, _before.c.seq == p.predecessor_seq)
+        .join(actions, actions.c.seq == _p.action_seq)
+        .outerjoin(_before, _before.c.seq == _p.predecessor_seq)
         .outerjoin(_named, _named.c.uuid == _before.c.service_uuid)
-        .where(p.action_seq.in_(sa.bindparam("seqs", expanding=True)))
-        .order_by(p.action_seq, p.predecessor_seq)
+        .where(_p.action_seq.in_(sa.bindparam("seqs", expanding=True)))
+        .order_by(_p.action_seq, _p.predecessor_seq)
     )
 
 
@@ -183,8 +157,7 @@ def _settle_followers(connection: sa.Connection, seqs: Iterable[int], now: datet
             of_action = list(left)
             reasons[seq] = _reason([row.full_name for row in of_action], of_action[0].group_call)
     ended = {row.predecessor_seq for row in rows}.difference(row.predecessor_seq for row in waiting)
-    p = action_predecessors.c
-    is_over = sa.and_(p.action_seq.in_(reasons), sa.or_(p.predecessor_seq.in_(ended), p.action_seq.in_(canceled)))
+    is_over = sa.and_(_p.action_seq.in_(reasons), sa.or_(_p.predecessor_seq.in_(ended), _p.action_seq.in_(canceled)))
     connection.execute(sa.delete(action_predecessors).where(is_over))
     holds.set_predecessors(connection, reasons, now)
     if not canceled:
@@ -194,17 +167,19 @@ def _settle_followers(connection: sa.Connection, seqs: Iterable[int], now: datet
     return topics | {ENDS, *(row.engine for row in rows)}
 
 
-def _end_calls(connection: sa.Connection, seqs: Iterable[int], now: datetime) -> set[str]:
-    c = group_calls.c
-    these = sa.select(group_calls).where(c.seq.in_(list(seqs)), c.ended.is_(None)).order_by(c.seq)
-    rows = connection.execute(these.with_for_update(skip_locked=True)).all()
-    called = {row.seq: {line.action_seq for line in lines_from(row) if line.action_seq} for row in rows}
+def _end_calls(connection: sa.Connection, now: datetime) -> set[str]:
+    called = {
+        row.seq: {line.action_seq for line in lines_from(row) if line.action_seq}
+        for row in connection.execute(_OVERDUE.with_for_update(of=group_calls, skip_locked=True))
+    }
+    if not called:
+        return set()
     are_live = sa.select(actions.c.seq).where(LIVE, actions.c.seq.in_(set().union(*called.values())))
     live = set(connection.scalars(are_live))
     topics: set[str] = set()
     for seq, of_call in called.items():
         left = max(live & of_call, default=None)
-        update = sa.update(group_calls).where(c.seq == seq)
+        update = sa.update(group_calls).where(_call.seq == seq)
         connection.execute(update.values(waits_for=left) if left else update.values(ended=now))
         if left is None:
             topics |= {ENDS, *group_outbox.add_group_call(connection, seq, now)}

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from tutumd.model import MAX_PAYLOAD_BYTES, DeliveryOutcome, Event, encode
 from tutumd.store.objects.action_rows import IS_OF_ACTION
-from tutumd.store.objects.row_mapping import Row, join_shown_handlers
+from tutumd.store.objects.row_mapping import Row, caller_from, join_shown_handlers
 from tutumd.store.sql.dialect import upsert
 from tutumd.store.tables.actions import actions, deliveries
 from tutumd.store.tables.notifications import repeats
@@ -29,7 +29,7 @@ _COUNT = sa.func.count().over().label("count")
 _SHOWN_SEQ = sa.func.coalesce(handlers.c.seq, deliveries.c.handler_seq).label("handler_seq")
 _SELECT_CALLS = (
     join_shown_handlers(
-        sa.select(_SHOWN_SEQ, deliveries.c.received, deliveries.c.tag, handlers.c.name, _COUNT)
+        sa.select(_SHOWN_SEQ, deliveries.c.received, deliveries.c.tag, deliveries.c.caller, handlers.c.name, _COUNT)
         .select_from(actions)
         .join(deliveries, IS_OF_ACTION),
         deliveries.c.handler_seq,
@@ -93,6 +93,7 @@ def _describe(row: Row, calls: Sequence[Row]) -> dict[str, Any]:
                     "handler": {"number": call.handler_seq, "name": call.name},
                     "received": iso(call.received),
                     "tag": call.tag,
+                    "caller": str(caller_from(call.caller)) if call.caller else None,
                 }
                 for call in calls
             ],

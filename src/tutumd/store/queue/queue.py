@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import sqlalchemy as sa
 
@@ -98,17 +98,20 @@ class SqlQueue(SqlEngineSync, Queue):
         self, worker: str, engine_names: Sequence[str], *, lease: timedelta, are_away: bool = False
     ) -> Claim | None:
         now, lease_now = self._clock(), self._lease_clock()
-        while self._settle(now):
-            pass
         parameters = leases.claim_parameters(engine_names, now, lease_now)
         if self._database.dialect.single_writer:  # on other databases, looking does not keep others from writing
             with self._database.read() as connection:
-                if connection.execute(leases.select_claimable(are_away=are_away), parameters).first() is None:
+                claimable = connection.execute(leases.select_claimable(are_away=are_away), parameters).first()
+                if claimable is None and not connection.scalar(sa.select(followers.IS_UNSETTLED)):
                     return None
         tries = 0
         while tries < _TRIES:
             with self._wakeup.write(self._database) as (connection, woken):
                 candidate = _lock_candidate(connection, parameters, are_away=are_away)
+                if candidate is None or candidate.is_unsettled:
+                    woken |= followers.settle(connection, now)
+                    if woken:
+                        continue
                 if candidate is None:
                     return None
                 if candidate.may_be_held and holds.refresh(connection, [candidate.service_uuid], now):
@@ -135,16 +138,6 @@ class SqlQueue(SqlEngineSync, Queue):
                     woken |= outbox.add_started(connection, uuid, now)
             return leases.claim_from(row, service, leftover, lease_now)
         return None
-
-    def _settle(self, now: datetime) -> bool:
-        """Settle the followers of actions that have ended, and return whether that changed anything."""
-        with self._database.read() as connection:
-            unsettled = followers.find_unsettled(connection)
-        if not any(unsettled):
-            return False
-        with self._wakeup.write(self._database) as (connection, woken):
-            woken |= followers.settle(connection, unsettled, now)
-        return bool(woken)
 
     def renew(self, claims: Sequence[tuple[Claim, bool]], *, lease: timedelta) -> Sequence[Renewal]:
         with self._database.write() as connection:

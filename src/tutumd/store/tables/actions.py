@@ -165,7 +165,7 @@ group_calls = sa.Table(
     sa.Column("received", UtcTime, nullable=False),
     # Digest of the delivery's key. NULL: it has none.
     sa.Column("digest", sa.LargeBinary(16)),
-    # For each service an object with `service_uuid`, `service_name`, `action_seq` and `action_uuid`, `joined`, `note`.
+    # For each service a `StoredLine`.
     sa.Column("lines", sa.JSON, nullable=False),
     # `seq` of one of its actions: after its end, a worker looks whether all have ended. NULL: no worker has looked.
     sa.Column("waits_for", sa.BigInteger),

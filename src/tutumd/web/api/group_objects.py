@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field, create_model
 
 from tutumd.application.groups import GROUP_FIELDS, show_fields
 from tutumd.application.handlers import public_options
-from tutumd.model.groups import Group
+from tutumd.model.groups import Group, GroupCall
 from tutumd.web.api.handler_objects import ROTATION
 from tutumd.web.api.objects import HOLD, write_why
 from tutumd.web.api.schemas import (
@@ -110,19 +110,42 @@ def _of_action(read: Any) -> Any:
     return lambda line: None if line.action is None else read(line.action)
 
 
+_LINE = {
+    "service": Shown(str, "URI.", of=lambda line: uri("service", line.service_uuid)),
+    "service_name": Shown(str, "As it was at the call."),
+    "action": Shown(
+        str | None,
+        "URI of the action; null if the call left the service out, or if the action was deleted.",
+        of=_of_action(lambda action: action_uri(action.uuid)),
+    ),
+    "state": Shown(str | None, "State of the action.", of=_of_action(lambda action: action.state)),
+    "joined": Shown(bool, "Whether the call joined an earlier action."),
+    "note": Shown(
+        str | None,
+        "Why the call left the service out, or whose order applies to a joined action.",
+        of=lambda line: line.note and write_reason(line.note),
+        default=None,
+    ),
+}
+_ACCEPTED_LINE = describe("AcceptedLineOut", "What a call of a group has just caused for one service.", _LINE)
+ACCEPTED = describe(
+    "GroupAcceptedOut",
+    "The group that was called, and what the call has caused.",
+    {
+        "name": Shown(str | None),
+        "uuid": Shown(str),
+        "resource_uri": Shown(str),
+        "actions": Shown(plain_list(_ACCEPTED_LINE)),
+        "status_url": Shown(str, "Path of the progress, for the caller, without credentials."),
+        "group_call": Shown(str, "URI of the call for the owner."),
+        "notes": Shown(list[str], "Sentences for the caller; absent if there are none.", default=[]),
+    },
+)
 GROUP_LINE = describe(
     "GroupLineOut",
     "What a call of a group has caused for one service.",
     {
-        "service": Shown(str, "URI.", of=lambda line: uri("service", line.service_uuid)),
-        "service_name": Shown(str, "As it was at the call."),
-        "action": Shown(
-            str | None,
-            "URI of the action; null if the call left the service out, or if the action was deleted.",
-            of=_of_action(lambda action: action_uri(action.uuid)),
-        ),
-        "state": Shown(str | None, "State of the action.", of=_of_action(lambda action: action.state)),
-        "joined": Shown(bool, "Whether the call joined an earlier action."),
+        **_LINE,
         "reason": Shown(
             str | None, "Why the action failed, waits for its engine, or is held.", of=_of_action(write_why)
         ),
@@ -130,11 +153,6 @@ GROUP_LINE = describe(
             plain_list(HOLD),
             "Why the action may not start yet, while it is pending.",
             of=lambda line: line.action.holds if line.action else [],
-        ),
-        "note": Shown(
-            str | None,
-            "Why the call left the service out, or whose order applies to a joined action.",
-            of=lambda line: line.note and write_reason(line.note),
         ),
     },
 )
@@ -156,3 +174,20 @@ GROUP_CALL = describe(
         "actions": Shown(plain_list(GROUP_LINE), of="lines"),
     },
 )
+
+
+GROUP_PROGRESS = describe(
+    "GroupProgressOut",
+    "The progress of a group's call, as its caller may see it.",
+    {
+        "state": Shown(str, "As of a group call."),
+        "group_call": Shown(str, "URI.", of=lambda call: uri("webhook/groupcall", str(call.number))),
+        "status_url": Shown(str),
+        "actions": Shown(plain_list(GROUP_LINE), of="lines"),
+    },
+)
+
+
+def show_group_progress(call: GroupCall, status_url: str) -> dict[str, Any]:
+    """Return the JSON of a group call's progress."""
+    return GROUP_PROGRESS.model_validate(show(GROUP_PROGRESS, call, status_url=status_url)).model_dump()

@@ -131,12 +131,19 @@ def show_progress(progress: Progress, status_url: str) -> dict[str, Any]:
     return PROGRESS.model_validate(shown).model_dump(exclude_unset=True)
 
 
+_CALLER = describe(
+    "CallerOut",
+    "Who called, by the claims of an identity token; texts are empty if the token does not say.",
+    {name: Shown(str) for name in ("repository", "ref", "sha", "actor", "run", "workflow")},
+)
+
 _DELIVERY = {
     "id": Shown(int, of="number"),
     "resource_uri": Shown(str),
     "received_datetime": Shown(Moment, of="received"),
     "ip": Shown(str, of="address"),
     "user_agent": Shown(str),
+    "caller": Shown(_CALLER | None, "null unless an identity token was verified."),
     "body_size": Shown(int),
     "amount": Shown(int),
     "tag": Shown(str | None),

@@ -17,6 +17,7 @@ from tutumd.application.calls import parse_wait
 from tutumd.application.queries import HANDLER_FILTERS, parse_query, parse_unused
 from tutumd.application.redelivery import redeliver, try_call
 from tutumd.errors import InvalidInputError
+from tutumd.web.api.group_objects import GROUP_PROGRESS
 from tutumd.web.api.handler_objects import (
     CALL,
     DELIVERY,
@@ -28,13 +29,12 @@ from tutumd.web.api.handler_objects import (
     WHOLE_DELIVERY,
     show_delivery,
     show_handler,
-    show_progress,
 )
 from tutumd.web.api.schemas import HandlerIn, RotateIn, TestIn, list_of, plain_list, write_page
 from tutumd.web.api.services import find_service
 from tutumd.web.auth import Caller, Operator
 from tutumd.web.body import Body, documented, documented_list, documented_query, parse
-from tutumd.web.call.endpoint import render_result
+from tutumd.web.call.endpoint import render_result, show_any_progress
 from tutumd.web.context import context, parse_uuid
 from tutumd.web.messages.deliveries import write_reason, write_reasons
 from tutumd.web.uris import PREFIX, handler_uri, status_uri, uri
@@ -191,6 +191,8 @@ def try_handler(
             body=text.encode(),
             address=sent["address"],
             now=web.clock(),
+            issuer_keys=web.issuer_keys,
+            audience=web.public_origin,
         ),
         cipher=web.cipher,
     )
@@ -289,13 +291,13 @@ async def redeliver_delivery(
 
 @router.get(
     "/status/{token}/",
-    response_model=PROGRESS,
+    response_model=PROGRESS | GROUP_PROGRESS,
     openapi_extra={"security": [], **documented_query(["wait"])},
 )
 async def get_status(request: Request, token: str) -> dict[str, Any]:
-    """Get the progress of a call's action, with `?wait=S` once it has ended. The call's response has the path."""
+    """Get the progress of a call, with `?wait=S` once it has ended. The call's response has the path."""
     web = context(request)
     reference = web.status_tokens.read(token)
     wait_s = parse_wait(request.query_params.get("wait"), request.headers.get("prefer", ""))
     progress = await web.long_poll.wait_until_ended(reference, wait_s or 0)
-    return show_progress(progress, status_uri(token))
+    return show_any_progress(progress, status_uri(token))

@@ -177,6 +177,9 @@ ACTION = describe(
         "ip": Shown(str, of="address"),
         "location": Shown(str, of=lambda action: ""),
         "user_agent": Shown(str),
+        "caller": Shown(
+            str | None, "Who called, by the newest identity token of its calls: `me/shop@main, run 123, by ada`."
+        ),
         "can_be_canceled": Shown(bool),
         "can_be_retried": Shown(bool),
     },

@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 from tutumd.application.admission.evaluate import CallInput, find_closed_reason, is_heavy
 from tutumd.application.admission.fields import DEFAULTS, HandlerOptions
 from tutumd.application.admission.headers import delivery_key
+from tutumd.application.admission.identity import MISSING_KEYS, NEEDS_KEYS
 from tutumd.application.admission.redact import redact_call, redact_key
 from tutumd.application.calls import Remembered, accept, evaluate_call, parse_amount, parse_wait
 from tutumd.application.queries import write_date
@@ -27,6 +28,7 @@ from tutumd.errors import (
     USED_UP,
     ClosedError,
     InvalidInputError,
+    KeysMissingError,
     NotFoundError,
     Reason,
     SettingsError,
@@ -35,18 +37,21 @@ from tutumd.errors import (
     UnavailableError,
 )
 from tutumd.model import Accepted, ActionState, Call, Evaluation, EvaluationNeeded, HandlerPath, NotQueued, Reference
-from tutumd.model.groups import GroupAccepted
+from tutumd.model.groups import GroupAccepted, GroupCall
 from tutumd.ports.intake import CallResult, Stored
 from tutumd.web import uris
+from tutumd.web.api.group_objects import show_group_progress
 from tutumd.web.api.handler_objects import show_progress
 from tutumd.web.api.objects import HOLD
 from tutumd.web.body import read_body
 from tutumd.web.call.batches import Lookups
+from tutumd.web.call.long_poll import AnyProgress
 from tutumd.web.context import WebContext, parse_uuid
 from tutumd.web.errors import INTERNAL, STOPPING, JsonResponse, describe_error, error_response, log_unforeseen
-from tutumd.web.messages.deliveries import write_reason, write_reasons
+from tutumd.web.messages.deliveries import write_reason, write_reasons, write_refusal
 
-CALL_PATH = re.compile(r"/api/v1/service/([^/]+)/webhook/handler/([^/]+)/call(?:/([^/]+))?/?")
+CALL_PATH = re.compile(r"/api/v1/(?:service/([^/]+)/webhook/handler|webhook/group)/([^/]+)/call(?:/([^/]+))?/?")
+"""Path of a call: the service, or none for a group; the handler or group; the amount."""
 WAIT_STATUSES = {ActionState.SUCCESS: 200, ActionState.FAILED: 502, ActionState.CANCELED: 502}
 """Statuses of ended actions: `curl -f` fails if the action failed."""
 
@@ -73,7 +78,7 @@ class CallEndpoint:
             if scope["method"] != "POST":
                 raise HTTPException(405, "a handler is called with POST", {"Allow": "POST"})
             service, handler, amount = path.groups()
-            handler_path, containers = (parse_uuid(service), parse_uuid(handler)), parse_amount(amount or "1")
+            handler_path, containers = parse_path(service, handler), parse_amount(amount or "1")
             needed = await self._look_up(scope, handler_path)
             body = await read_body(Request(scope, receive))
             began = time.monotonic()
@@ -82,12 +87,10 @@ class CallEndpoint:
             prefer = ",".join(value for name, value in call_input.headers if name == "prefer")
             wait_s = parse_wait(dict(call_input.query).get("wait"), prefer)
             call, result = await self._accept(call_input, call, needed)
-            if isinstance(result, Accepted) and wait_s is not None:
+            if not isinstance(result, NotQueued) and wait_s is not None:
                 self._context.call_metrics.count(202, began)
                 waits = True
-                context, reference = self._context, result.refer(call)
-                notes = list_notes(call, result)
-                response: Response = await wait_for_end(context, reference, result.action_uuid, wait_s, notes)
+                response: Response = await self._wait(call, result, wait_s)
             else:
                 response = render_result(self._context, call, result)
         except HTTPException as error:
@@ -99,6 +102,12 @@ class CallEndpoint:
         if not waits:
             self._context.call_metrics.count(response.status_code, began)
         await response(scope, receive, send)
+
+    async def _wait(self, call: Call, result: Accepted | GroupAccepted, wait_s: int) -> Response:
+        context, notes = self._context, list_notes(call, result)
+        if isinstance(result, GroupAccepted):
+            return await wait_for_end(context, result.reference, "", wait_s, notes)
+        return await wait_for_end(context, result.refer(call), result.action_uuid, wait_s, notes)
 
     async def respond(self, scope: Scope, body: bytes, call: Call, first_result: CallResult) -> Response:
         """Return the response to a call that does not wait. `first_result` and errors are those of `accept`."""
@@ -148,10 +157,22 @@ class CallEndpoint:
         )
 
     async def _parse(self, scope: Scope, body: bytes, address: str) -> CallInput:
-        query, now = scope["query_string"], self._context.clock()
+        query = scope["query_string"]
         parse = partial(parse_qsl, query.decode("latin-1"), keep_blank_values=True)
         pairs = parse() if len(query) <= MAX_QUICK_QUERY else await anyio.to_thread.run_sync(parse)
-        return CallInput(headers=decode_headers(scope), query=pairs, body=body, address=address, now=now)
+        return self._make_input(scope, pairs, body, address)
+
+    def _make_input(self, scope: Scope, query: Sequence[tuple[str, str]], body: bytes, address: str) -> CallInput:
+        context = self._context
+        return CallInput(
+            headers=decode_headers(scope),
+            query=query,
+            body=body,
+            address=address,
+            now=context.clock(),
+            issuer_keys=context.issuer_keys,
+            audience=context.public_origin,
+        )
 
     async def _accept(
         self, call_input: CallInput, call: Call, needed: EvaluationNeeded | None, first_result: CallResult | None = None
@@ -209,11 +230,12 @@ class CallEndpoint:
         Raises:
             ClosedError: These options close the handler, so it must be looked up.
         """
-        (options, version), now = remembered, self._context.clock()
-        call_input = CallInput(headers=decode_headers(scope), query=(), body=body, address=address, now=now)
+        options, version = remembered
+        call_input = self._make_input(scope, (), body, address)
         if is_heavy(options, call_input) or self._is_limited(options, handler_uuid, address):
             return None
-        return evaluate_call(options, version, call_input)
+        evaluation = evaluate_call(options, version, call_input)
+        return None if _needs_keys(evaluation) else evaluation
 
     def _is_limited(self, options: HandlerOptions, handler_uuid: str, address: str) -> bool:
         return options.verify is not None and self._context.refused_calls.wait_s(handler_uuid, address) > 0
@@ -233,26 +255,50 @@ class CallEndpoint:
             if options.verify is not None:
                 context.refused_calls.check(received.handler_uuid, address)
             remembered = options, needed.version
+        call = await self._judge(received, call_input, remembered)
+        if refusal := _needs_keys(call.evaluation):
+            await context.issuer_keys.refreshed(refusal.values[-1])
+            call = await self._judge(received, call_input, remembered)
+            if (refusal := _needs_keys(call.evaluation)) and refusal.code == MISSING_KEYS:
+                raise KeysMissingError(write_refusal(refusal))
+        return call
+
+    async def _judge(self, received: Call, call_input: CallInput, remembered: Remembered | None) -> Call:
+        work = partial(judge, received, call_input, remembered)
         if is_heavy(remembered[0] if remembered else DEFAULTS, call_input):
-            return await context.heavy_work.run(
-                path, len(call_input.body), partial(judge, received, call_input, remembered)
-            )
-        return judge(received, call_input, remembered)
+            return await self._context.heavy_work.run(received.handler_path, len(call_input.body), work)
+        return work()
+
+
+def _needs_keys(evaluation: Evaluation | None) -> Reason | None:
+    """Return why a call is refused, if newer keys of the issuer of its token may change that."""
+    refusal = evaluation.refuse if evaluation else None
+    return refusal if refusal and refusal.code in NEEDS_KEYS else None
 
 
 async def wait_for_end(
     context: WebContext, reference: Reference, action_uuid: str, wait_s: int, notes: Sequence[str] = ()
 ) -> JsonResponse:
-    """Return the response to a request that waits for the end of its action. `notes` are for the caller."""
+    """Return the response to a request that waits for the end of its action, or of its group call if `action_uuid` is
+    empty. `notes` are for the caller.
+    """
     status_url = uris.status_uri(context.status_tokens.make(reference))
-    headers = {uris.ACTION_HEADER: uris.action_uri(action_uuid)}
+    headers = {uris.ACTION_HEADER: uris.action_uri(action_uuid)} if action_uuid else {}
     try:
         progress = await context.long_poll.wait_until_ended(reference, wait_s)
     except (NotFoundError, UnavailableError, asyncio.CancelledError):  # canceled: the server's grace period is over
         text = "the call is accepted, but its progress cannot be read now: ask at status_url, and do not call again"
         return JsonResponse({"error": text, "status_url": status_url}, 504, headers)
-    fields = show_progress(progress, status_url) | ({"notes": notes} if notes else {})
-    return JsonResponse(fields, WAIT_STATUSES.get(progress.action.state, 504), headers)
+    fields = show_any_progress(progress, status_url) | ({"notes": notes} if notes else {})
+    state = progress.state if isinstance(progress, GroupCall) else progress.action.state
+    return JsonResponse(fields, WAIT_STATUSES.get(state, 504), headers)
+
+
+def show_any_progress(progress: AnyProgress, status_url: str) -> dict[str, Any]:
+    """Return the JSON of the progress of a call, as far as the caller may see it."""
+    if isinstance(progress, GroupCall):
+        return show_group_progress(progress, status_url)
+    return show_progress(progress, status_url)
 
 
 def judge(received: Call, call_input: CallInput, remembered: Remembered | None) -> Call:
@@ -273,7 +319,7 @@ def judge(received: Call, call_input: CallInput, remembered: Remembered | None) 
         # The store keeps the user agent in a separate column, redacted like the header.
         origin=replace(received.origin, user_agent=dict(content["headers"]).get("user-agent", "")),
         body_size=len(call_input.body),
-        key=redact_key(delivery_key(call_input.headers), options.verify),
+        key=(evaluation and evaluation.key) or redact_key(delivery_key(call_input.headers), options.verify),
         has_tag_param=has_tag_param,
     )
 
@@ -287,7 +333,7 @@ def render_result(context: WebContext, call: Call, result: Stored) -> Response:
         return JsonResponse(show_group_accepted(context, call, result), 202)
     evaluation = call.evaluation
     if evaluation is not None and evaluation.refuse:
-        return JsonResponse({"error": write_reason(evaluation.refuse)}, 401)
+        return JsonResponse({"error": write_refusal(evaluation.refuse)}, 401)
     skip = result.skip or (evaluation and evaluation.skip)
     reasons = (skip, *(evaluation.notes if evaluation else ())) if skip else ()
     return JsonResponse({"state": "Skipped", "reason": write_reasons(reasons)})
@@ -319,15 +365,15 @@ def show_group_accepted(context: WebContext, call: Call, accepted: GroupAccepted
     actions = [
         {
             "service": uris.uri("service", line.service_uuid),
-            "name": line.service_name,
+            "service_name": line.service_name,
             "action": uris.action_uri(line.action_uuid) if line.action_uuid else None,
             "state": ActionState.PENDING.value if line.action_uuid else None,
             "joined": line.joined,
-            **({"note": write_reason(line.note)} if line.note else {}),
+            "note": write_reason(line.note) if line.note else None,
         }
         for line in accepted.lines
     ]
-    notes = [write_reason(note) for note in call.evaluation.notes] if call.evaluation else []
+    notes = list_notes(call, accepted)
     return {
         "name": accepted.name,
         "uuid": call.handler_uuid,
@@ -354,6 +400,12 @@ def decode_headers(scope: Scope) -> list[tuple[str, str]]:
     return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
 
 
-def list_notes(call: Call, accepted: Accepted) -> list[str]:
+def list_notes(call: Call, accepted: Accepted | GroupAccepted) -> list[str]:
     """Return the notes for the caller about its own call and about the service."""
-    return [*map(write_reason, call.evaluation.notes if call.evaluation else ()), *accepted.notes]
+    of_service = accepted.notes if isinstance(accepted, Accepted) else ()
+    return [*map(write_reason, call.evaluation.notes if call.evaluation else ()), *of_service]
+
+
+def parse_path(service: str | None, handler: str) -> HandlerPath:
+    """Return the path of a match of CALL_PATH. Raises NotFoundError."""
+    return parse_uuid(service) if service else "", parse_uuid(handler)

@@ -34,10 +34,11 @@ from tutumd.web.call.endpoint import (
     decode_headers,
     encode_accepted,
     encode_json,
+    parse_path,
     render_failure,
 )
 from tutumd.web.call.protocol import BoundedProtocol
-from tutumd.web.context import WebContext, parse_uuid
+from tutumd.web.context import WebContext
 
 MAX_CACHED = 1_000
 MAX_CACHED_BYTES = 1024
@@ -131,7 +132,7 @@ class FastPath:
             return False
         service, handler, amount = path.groups()
         try:
-            handler_path = parse_uuid(service), parse_uuid(handler)
+            handler_path = parse_path(service, handler)
             remembered = self._context.admission_cache.recall(handler_path)
             if remembered is None:
                 return False  # before anything else of the request is read
@@ -153,7 +154,7 @@ class FastPath:
             origin=parsed.origin,
             body_size=len(body),
             content=encode_content(scope, parsed, body),
-            key=parsed.key,
+            key=(evaluation and evaluation.key) or parsed.key,
             evaluation=evaluation,
         )
         request_id = access_log.choose(parsed.request_id, scope["path"])

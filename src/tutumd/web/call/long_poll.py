@@ -2,13 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 
 import anyio.to_thread
 
 from tutumd.errors import NOT_FOUND, NotFoundError, UnavailableError
 from tutumd.model import Progress, Reference
+from tutumd.model.groups import GROUP_CALL, GroupCall
 from tutumd.ports.store import Store
 
 _POLL_S = 0.5
@@ -17,6 +18,8 @@ _POLL_S = 0.5
 _PAUSE_PER_READ = 2.0
 _MAX_PAUSE_S = 0.1
 _READ_AT_ONCE = 500
+
+AnyProgress = Progress | GroupCall
 
 
 class LongPoll:
@@ -30,7 +33,7 @@ class LongPoll:
         """
         self._store = store
         self._poll_s = poll_s
-        self._waiting: dict[Reference, set[asyncio.Future[Progress | None]]] = {}
+        self._waiting: dict[Reference, set[asyncio.Future[AnyProgress | None]]] = {}
         self._task: asyncio.Task[None] | None = None
         self._is_stopped = False
 
@@ -43,8 +46,8 @@ class LongPoll:
             if not waiter.done():
                 waiter.set_result(None)
 
-    async def wait_until_ended(self, reference: Reference, timeout_s: float) -> Progress:
-        """Return the progress of an action when it has ended or the time is over.
+    async def wait_until_ended(self, reference: Reference, timeout_s: float) -> AnyProgress:
+        """Return the progress of an action or of a group call when it has ended or the time is over.
 
         Raises:
             NotFoundError: The action was deleted.
@@ -53,13 +56,13 @@ class LongPoll:
         if timeout_s <= 0 or self._is_stopped:
             return await self._read(reference)
         # Before the first read, so that an end right after it is not missed.
-        waiter: asyncio.Future[Progress | None] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[AnyProgress | None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(reference, set()).add(waiter)
         if self._task is None or self._task.done():
             self._task = asyncio.ensure_future(self._poll())
         try:
             progress = await self._read(reference)
-            if progress.action.ended is not None:
+            if progress.is_ended:
                 return progress
             await asyncio.wait([waiter], timeout=timeout_s)
             return (waiter.done() and waiter.result()) or await self._read(reference)
@@ -68,11 +71,17 @@ class LongPoll:
             if not self._waiting[reference]:
                 del self._waiting[reference]
 
-    async def _read(self, reference: Reference) -> Progress:
-        progress = (await anyio.to_thread.run_sync(self._store.progress, [reference])).get(reference)
+    async def _read(self, reference: Reference) -> AnyProgress:
+        progress = (await anyio.to_thread.run_sync(self._read_all, [reference])).get(reference)
         if progress is None:
             raise NotFoundError(NOT_FOUND)
         return progress
+
+    def _read_all(self, references: Sequence[Reference]) -> Mapping[Reference, AnyProgress]:
+        of_groups = [reference for reference in references if reference.amount == GROUP_CALL]
+        others = [reference for reference in references if reference.amount != GROUP_CALL]
+        calls = self._store.group_progress(of_groups) if of_groups else {}
+        return {**calls, **(self._store.progress(others) if others else {})}
 
     async def _poll(self) -> None:
         seen = 0
@@ -86,11 +95,11 @@ class LongPoll:
 
     async def _wake(self, references: Sequence[Reference]) -> None:
         try:
-            progress_by_reference = await anyio.to_thread.run_sync(self._store.progress, references)
+            progress_by_reference = await anyio.to_thread.run_sync(self._read_all, references)
         except UnavailableError:
             return  # the database may recover before the requests time out
         for reference in references:
             progress = progress_by_reference.get(reference)
             for waiter in self._waiting.get(reference, ()):
-                if not waiter.done() and (progress is None or progress.action.ended is not None):
+                if not waiter.done() and (progress is None or progress.is_ended):
                     waiter.set_result(progress)  # None: the request's own read found no action

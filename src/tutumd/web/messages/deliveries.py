@@ -49,6 +49,7 @@ SENTENCES: Mapping[str, str] = {
     "token-expired": "the identity token has expired: it ended at {0}, and now is {1}",
     "token-missing-keys": "the issuer's keys were not fetched within 24 hours: {1} may be unreachable",
     "token-unknown-kid": "the issuer has no such key: {1} has no key with the ID {0}",
+    "token-forbidden-issuer": "the server does not allow the issuer of the identity token: see --oidc-issuer for {1}",
     "token-signature": "the signature of the identity token is wrong: {0} (key {1})",
     # The event.
     "ping": "it is a ping",
@@ -165,7 +166,7 @@ MAX_DEPTH = 40
 _INDENT = "  "
 _OPENS, _CLOSES = ("{", "["), ("}", "]")
 _TOKEN = re.compile(r'"(?:[^"\\]+|\\.)*"?|[\[\]{},:]|[^\s\[\]{},:"]+', re.DOTALL)
-_HANDLER_URL = re.compile(r"(handler(?:\\*/|\\u002f|%2f)+)[0-9a-f]{8}-[0-9a-f-]{0,27}", re.IGNORECASE)
+_HANDLER_URL = re.compile(r"((?:handler|group)(?:\\*/|\\u002f|%2f)+)[0-9a-f]{8}-[0-9a-f-]{0,27}", re.IGNORECASE)
 """The password in a handler's URL, also escaped or truncated. GitHub's pings and headers of proxies contain it."""
 _MAX_ENCODINGS = 8
 _ESCAPE = re.compile(r"(?:%|\\+x|\\+u00)([0-9a-f]{2})|\\+u\{0*([0-9a-f]{2})\}", re.IGNORECASE)

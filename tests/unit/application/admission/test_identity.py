@@ -27,6 +27,7 @@ from tests.support.identity_tokens import (
     sign,
 )
 from tutumd.application.admission.identity import ALGORITHMS, MAX_TOKEN, Identity, check_token, read_caller
+from tutumd.application.admission.issuers import KeyFault
 from tutumd.application.admission.verify import Verification, parse_verification
 from tutumd.errors import Reason
 from tutumd.web.messages.deliveries import write_reason, write_refusal
@@ -196,6 +197,19 @@ def test_the_public_key_is_no_hmac_secret() -> None:
     digest = hmac.digest(PUBLIC_PEM, signed.encode(), hashlib.sha256)
     forged = f"{signed}.{join({}, {}, digest).rpartition('.')[2]}"
     assert check(forged) == Reason("token-algorithm", ("'HS256'",))
+
+
+@pytest.mark.parametrize("fault", KeyFault)
+def test_every_fault_of_a_key_has_a_sentence(fault: KeyFault) -> None:
+    class Faulty(IssuerKeys):
+        def find(self, url: str, kid: str) -> KeyFault:
+            return fault
+
+    reason = check(VALID, keys=Faulty())
+    assert isinstance(reason, Reason)
+    assert ISSUER in write_reason(reason)
+    assert ISSUER not in write_refusal(reason)
+    assert reason.values[-1] == ISSUER
 
 
 def test_symmetric_and_short_keys_of_an_issuer_verify_nothing() -> None:
