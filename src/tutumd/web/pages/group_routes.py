@@ -18,7 +18,7 @@ from tutumd.web.pages.rendering import start_of_urls
 from tutumd.web.pages.visitors import require_visitor
 from tutumd.web.uris import group_call_uri
 
-BASE = "/groups/{number}/"
+BASE = "/groups/{group_number}/"
 CRUMBS = [("Services", "/services/"), ("Groups", "/groups/")]
 
 
@@ -114,9 +114,9 @@ def _found_with(scope: Scope) -> Callable[..., FoundGroup]:
     """Return the dependency of a route about a group that requires a scope."""
 
     def find(
-        request: Request, visitor: Annotated[User, Depends(needs(scope, require_visitor))], number: Number
+        request: Request, visitor: Annotated[User, Depends(needs(scope, require_visitor))], group_number: Number
     ) -> FoundGroup:
-        return find_group(request, visitor, number)
+        return find_group(request, visitor, group_number)
 
     return find
 
