@@ -267,7 +267,14 @@ def test_a_setting_that_is_wrong_or_unknown_is_found(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "url", ["mysql://root:hidden-word@db/x", "hidden-word", "sqlite:///", "postgresql://u:hidden-word@[::1/x"]
+    "url",
+    [
+        "mysql://root:hidden-word@db/x",
+        *(
+            pytest.param(url, marks=pytest.mark.nightly)
+            for url in ("hidden-word", "sqlite:///", "postgresql://u:hidden-word@[::1/x")
+        ),
+    ],
 )
 def test_a_database_url_that_is_none_is_a_wrong_setting(tmp_path: Path, url: str) -> None:
     (found,) = broken(tmp_path, TUTUMD_DATABASE=url)
@@ -324,16 +331,21 @@ def test_a_proxy_that_names_its_clients_is_not_accused(data: Path, address: str)
 @pytest.mark.parametrize(
     ("days", "url", "level", "text"),
     [
-        (None, "http://127.0.0.1:{port}/gone", "wrong", "/gone/healthz answers 404, and not as tutumd does"),
         (None, "http://127.0.0.1:{port}/proxy", "wrong", "answers 502: the proxy does not reach tutumd"),
-        (None, "http://127.0.0.1:{port}/moved", "wrong", "redirects"),
-        (None, "https://127.0.0.1:{port}", "wrong", "let the proxy speak TLS there"),
-        (None, "https://hooks.invalid", "wrong", "make a DNS record for the host name"),
-        (None, "https://localhost:{free}", "warning", "cannot be tried from here: Connection refused"),
         (-1, "https://localhost:{port}", "wrong", "cannot be reached: certificate has expired"),
-        (90, "https://127.0.0.1:{port}", "wrong", "cannot be reached: IP address mismatch"),
-        (5, "https://localhost:{port}", "warning", "its certificate ends in 5 days"),
         (90, "https://localhost:{port}", "ok", "leads to a tutumd"),
+        *(
+            pytest.param(*case, marks=pytest.mark.nightly)
+            for case in (
+                (None, "http://127.0.0.1:{port}/gone", "wrong", "/gone/healthz answers 404, and not as tutumd does"),
+                (None, "http://127.0.0.1:{port}/moved", "wrong", "redirects"),
+                (None, "https://127.0.0.1:{port}", "wrong", "let the proxy speak TLS there"),
+                (None, "https://hooks.invalid", "wrong", "make a DNS record for the host name"),
+                (None, "https://localhost:{free}", "warning", "cannot be tried from here: Connection refused"),
+                (90, "https://127.0.0.1:{port}", "wrong", "cannot be reached: IP address mismatch"),
+                (5, "https://localhost:{port}", "warning", "its certificate ends in 5 days"),
+            )
+        ),
     ],
 )
 def test_a_public_url_is_tried(data: Path, tmp_path: Path, days: int | None, url: str, level: str, text: str) -> None:

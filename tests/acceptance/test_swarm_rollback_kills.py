@@ -39,7 +39,7 @@ def runs(bed: DockerBed, version: str) -> bool:
 
 
 @pytest.mark.parametrize("kills", KILLS)
-@pytest.mark.parametrize("order", ["start-first", "stop-first"])
+@pytest.mark.parametrize("order", ["start-first", pytest.param("stop-first", marks=pytest.mark.nightly)])
 def test_a_rollback_on_a_swarm_is_finished_although_it_is_killed(
     clean_bed: DockerBed, server: LiveServer, order: str, kills: int
 ) -> None:

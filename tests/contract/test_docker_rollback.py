@@ -26,7 +26,9 @@ def containerd_bed(docker_bed: DockerBed) -> Iterator[DockerBed]:
         yield bed
 
 
-@pytest.fixture(params=["classic", "containerd", "podman"])
+@pytest.fixture(
+    params=["classic", *(pytest.param(name, marks=pytest.mark.nightly) for name in ("containerd", "podman"))],
+)
 def bed(request: pytest.FixtureRequest) -> Iterator[DockerBed]:
     """An engine of each kind of image store."""
     fixtures = {"classic": "clean_bed", "containerd": "containerd_bed", "podman": "clean_podman"}

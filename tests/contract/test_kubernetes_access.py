@@ -107,7 +107,10 @@ def test_the_usual_kubeconfig_comes_before_the_account_and_contexts_are_checked(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("manifest", "namespaces"), [("namespace.yaml", ("shop",)), ("cluster.yaml", ("*",))])
+@pytest.mark.parametrize(
+    ("manifest", "namespaces"),
+    [pytest.param("namespace.yaml", ("shop",), marks=pytest.mark.nightly), ("cluster.yaml", ("*",))],
+)
 def test_the_rules_grant_what_the_engine_needs_and_nothing_more(
     cluster: FakeCluster, tmp_path: Path, manifest: str, namespaces: tuple[str, ...]
 ) -> None:

@@ -27,7 +27,9 @@ def store(bed: StoreBed, calls: Sequence[Call]) -> Sequence[CallResult]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("bad", [{0}, {97}, {255}, {3, 4, 200}])
+@pytest.mark.parametrize(
+    "bad", [*(pytest.param({place}, marks=pytest.mark.nightly) for place in (0, 97, 255)), {3, 4, 200}]
+)
 def test_one_bad_call_fails_alone_and_the_others_are_stored_once_and_in_order(bed: StoreBed, bad: set[int]) -> None:
     handler = bed.handler("web", Operation.SCALEUP)
     calls = [call(handler, 1 + number % 100) for number in range(BATCH)]

@@ -4,6 +4,7 @@ last pages show what to enter at the sender, and the checks of its first call.
 
 import secrets
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -43,7 +44,7 @@ from tutumd.web.pages.handler_routes import (
     ReadHandler,
     find_handler,
 )
-from tutumd.web.pages.rendering import render
+from tutumd.web.pages.rendering import render, start_of_urls
 from tutumd.web.pages.service_buttons import name_in_command
 from tutumd.web.pages.visitors import After, Operator, Reader, SentForm, fingerprint
 
@@ -115,6 +116,9 @@ def _show_form(
     others = web.store.handlers(visitor, service.uuid, Query(limit=100)).objects
     issuers = [url for url, kind in web.allowed_issuers.items() if kind == sender.issuer]
     proposal = propose(sender, service.image_name, {each.name for each in others if each.name}, issuers)
+    if issuers and not web.public_origin:
+        parts = urlsplit(start_of_urls(request))
+        proposal["audience"] = f"{parts.scheme}://{parts.netloc}"
     placed = {_MADE_BY.get(name, name): text for name, text in (errors or {}).items()}
     return render(
         request,
