@@ -149,8 +149,8 @@ def _check_receiver(payload: Mapping[str, Any], issuer: str, audience: str) -> I
         yield Reason("token-issuer", (quote(payload.get("iss")), issuer))
     if not audience:
         yield Reason("token-no-audience")
-    # A token for several receivers could come from any of them.
-    if payload.get("aud") != audience:
+    # A token for several receivers could come from any of them. RFC 7519, section 4.1.3: a receiver may be in a list.
+    if payload.get("aud") not in (audience, [audience]):
         yield Reason("token-audience", (quote(payload.get("aud")), audience))
 
 

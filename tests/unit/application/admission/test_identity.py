@@ -143,7 +143,8 @@ FORGERIES = {
     "audience with a path": (sign(claims_of(aud=f"{AUDIENCE}/")), "audience"),
     "no audience": (sign(claims_of(aud=None)), "audience"),
     "list of audiences": (sign(claims_of(aud=[AUDIENCE, "https://evil.example.com"])), "audience"),
-    "list of one audience": (sign(claims_of(aud=[AUDIENCE])), "audience"),
+    "list of another audience": (sign(claims_of(aud=["https://evil.example.com"])), "audience"),
+    "list in a list": (sign(claims_of(aud=[[AUDIENCE]])), "audience"),
     "other repository": (sign(claims_of(repository="you/shop")), "claim"),
     "repository of another case": (sign(claims_of(repository="Me/shop")), "claim"),
     "no repository": (sign(claims_of(repository=None)), "claim"),
@@ -236,6 +237,10 @@ def test_pull_requests_and_other_values_count_if_claims_name_them() -> None:
     assert isinstance(check(sign(claims_of(is_fork=False, repository_id=74)), flags), Identity)
     anything = parse_verification({**fields, "claims": {"repository_id": "74", "environment": "*"}})
     assert isinstance(check(sign(claims_of()), anything), Reason), "a missing claim matches nothing"
+
+
+def test_the_audience_may_be_in_a_list_without_others() -> None:
+    assert isinstance(check(sign(claims_of(aud=[AUDIENCE]))), Identity)
 
 
 def test_without_an_audience_no_token_is_accepted() -> None:

@@ -1,0 +1,150 @@
+"""Groups by the API, the command line and `tutum apply`; each user's own."""
+
+import json
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.accounts import Member, add_limited_key, add_member, give
+from tests.acceptance.console import Console
+from tests.acceptance.raw_http import check_refusal
+from tests.support.server import LiveServer
+from tutumd.model import Scope
+
+GROUPS = "/api/v1/webhook/group/"
+
+
+@pytest.fixture
+def ann(live_server: LiveServer) -> Member:
+    """A member with two services, `NAME-db` and `NAME-web`."""
+    member = add_member(live_server, f"ann-{uuid.uuid4()}")
+    for name in ("db", "web"):
+        give(live_server, str(live_server.create_service(f"{member.name}-{name}")["uuid"]), member.name)
+    return member
+
+
+def services_of(member: Member) -> list[str]:
+    return [each["uuid"] for each in member.send("GET", "/api/v1/service/").json["objects"]]
+
+
+def create(member: Member, **fields: Any) -> dict[str, Any]:
+    answer = member.send("POST", GROUPS, {"services": services_of(member), **fields})
+    assert answer.status == 201, answer
+    return dict(answer.json)
+
+
+def test_a_group_is_created_planned_changed_rotated_and_revoked(ann: Member) -> None:
+    db, web = services_of(ann)
+    document = {"name": "all", "services": [f"{ann.name}-web", db], "sequence": "listed", "debounce": 5}
+    assert ann.send("POST", f"{GROUPS}plan/", document).json["changes"] == {**document, "services": [web, db]}
+    assert ann.send("GET", GROUPS).json["objects"] == []
+    made = create(ann, **document)
+    assert {name: made[name] for name in ("services", "stack", "engine", "match", "on_failure", "owner")} == {
+        "services": [web, db],
+        "stack": None,
+        "engine": None,
+        "match": None,
+        "on_failure": "cancel",
+        "owner": ann.name,
+    }
+    assert made["url"] == f"{made['resource_uri']}call/"
+    assert not made.keys() & {"max_containers", "rollback_hold", "operation"}
+    assert ann.send("GET", made["resource_uri"]).json == made
+    assert ann.send("GET", f"{GROUPS}?name=all").json["objects"] == [made]
+
+    change = {"match": {"image": "ghcr.io/me/*"}, "sequence": None, "debounce": None}
+    planned = {"services": None, "match": change["match"], "sequence": "none", "debounce": 0}
+    assert ann.send("POST", f"{made['resource_uri']}plan/", change).json == {"name": "all", "changes": planned}
+    assert ann.send("GET", made["resource_uri"]).json == made
+    assert ann.send("PATCH", made["resource_uri"], change).json == made | planned
+    rotated = ann.send("POST", f"{made['resource_uri']}rotate/", {"grace": 60}).json
+    assert rotated["uuid"] != made["uuid"]
+    assert rotated["rotation"]["old_last_called_datetime"] is None
+    assert ann.send("DELETE", rotated["resource_uri"]).status == 204
+    check_refusal(ann.send("GET", rotated["resource_uri"]), 404)
+    log = ann.send("GET", "/api/v1/audit/").json["objects"][:4]
+    assert [each["what"] for each in log] == [
+        f"handler {what}" for what in ("revoked", "rotated", "changed", "created")
+    ]
+    assert all(each["details"].startswith("group 'all'") for each in log)
+    assert not any(group["uuid"] in json.dumps(log) for group in (made, rotated))
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "said"),
+    [
+        ({"services": None}, 400, "name one of services, stack and match"),
+        ({"stack": "shop"}, 400, "name one of services, stack and match"),
+        ({"services": []}, 400, "services must be a list of 1 to 50 services, got 0"),
+        ({"services": ["x"] * 51}, 400, "services must be a list of 1 to 50 services, got 51"),
+        ({"services": ["nothing"]}, 404, "has no service 'nothing'"),
+        ({"services": "web"}, 400, "services"),
+        ({"services": None, "stack": "nothing"}, 400, "has no service in the stack 'nothing'"),
+        ({"services": None, "match": {"image": "*" * 2_000}}, 400, "match.image must have 1 to 200 characters"),
+        ({"services": None, "match": "ghcr.io/*"}, 400, "match"),
+        ({"match": None, "engine": "local"}, 400, "engine goes with stack"),
+        ({"sequence": "random"}, 400, "sequence must be one of none, listed, depends_on"),
+        ({"max_containers": 3}, 400, "unknown field 'max_containers'"),
+        ({"sequenc": "none"}, 400, "unknown field 'sequenc': did you mean sequence?"),
+        ({"name": "\ud800"}, 400, "name"),
+        ({"services": None, "stack": "a\0b"}, 400, "stack must not contain NUL"),
+    ],
+)
+def test_bad_input_is_refused_with_the_way_out(ann: Member, changes: dict[str, Any], status: int, said: str) -> None:
+    document = {"services": services_of(ann), **changes}
+    for path in (GROUPS, f"{GROUPS}plan/"):
+        assert said in check_refusal(ann.send("POST", path, document), status)
+    assert ann.send("GET", GROUPS).json["objects"] == []
+
+
+def test_a_service_twice_or_of_another_user_makes_no_group(live_server: LiveServer, ann: Member) -> None:
+    [db, _] = services_of(ann)
+    twice = {"services": [db, f"{ann.name}-db"]}
+    assert "has a service twice" in check_refusal(ann.send("POST", GROUPS, twice), 400)
+    bob = add_member(live_server, f"bob-{uuid.uuid4()}")
+    check_refusal(bob.send("POST", GROUPS, {"services": [db]}), 404)
+    made = create(ann, services=[db])
+    for method, path in (("GET", ""), ("DELETE", ""), ("PATCH", ""), ("POST", "rotate/"), ("POST", "plan/")):
+        body: object = None if method in ("GET", "DELETE") else {}
+        check_refusal(bob.send(method, made["resource_uri"] + path, body), 404)
+    assert bob.send("GET", GROUPS).json["objects"] == []
+    admin = add_limited_key(live_server, "username")
+    assert admin.send("GET", made["resource_uri"]).json["owner"] == ann.name
+
+
+def test_a_key_for_one_service_makes_no_group(live_server: LiveServer, ann: Member) -> None:
+    [db, _] = services_of(ann)
+    made = create(ann)
+    narrow = add_limited_key(live_server, ann.name, service_uuid=db, scope=Scope.OPERATE)
+    for selector in ({"services": [db]}, {"stack": "any"}, {"match": {"image": "*"}}):
+        for path in (GROUPS, f"{GROUPS}plan/"):
+            assert f"this key is for the service {db}" in check_refusal(narrow.send("POST", path, selector), 403)
+    check_refusal(narrow.send("GET", made["resource_uri"]), 404)
+    assert narrow.send("GET", GROUPS).json["objects"] == []
+
+
+def test_an_exported_file_makes_the_same_groups_for_another_time(
+    live_server: LiveServer, ann: Member, tmp_path: Path
+) -> None:
+    cli, file = Console(live_server), tmp_path / "groups.toml"
+    login: dict[str, Any] = {"TUTUM_USER": ann.name, "TUTUM_APIKEY": ann.key, "ALL_SECRET": "s3cret" * 3}
+    verify = {"preset": "token", "header": "X-Token", "secrets": ["s3cret" * 3]}
+    create(ann, name="all", sequence="listed", on_failure="continue", rate_limit="3/hour", verify=verify)
+    create(ann, name="images", services=None, match={"image": "ghcr.io/me/*"}, tag={"allow": ["v*"]})
+    file.write_text(cli.run("export", **login)[0])
+    assert "Nothing to do: everything is as the file says" in cli.run("apply", str(file), "--check", **login)[0]
+    before = ann.send("GET", GROUPS).json["objects"]
+    cli.run("webhook-group", "rm", "all", "images", **login)
+    told = cli.run("apply", str(file), "--yes", **login)[0]
+    assert told.count("added the webhook group") == 2
+    own = ("uuid", "number", "resource_uri", "url", "call_url", "created_datetime")
+    after = ann.send("GET", GROUPS).json["objects"]
+    assert [{k: v for k, v in each.items() if k not in own} for each in after] == [
+        {k: v for k, v in each.items() if k not in own} for each in before
+    ]
+    file.write_text(file.read_text().replace('sequence = "listed"\n', "").replace('"v*"', '"v*", "w*"'))
+    told = cli.run("apply", str(file), "--yes", **login)[0]
+    assert "~ all  sequence: none\n" in told
+    assert "changed the webhook group images" in told
