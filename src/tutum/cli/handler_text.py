@@ -58,6 +58,7 @@ def delivery_pairs(delivery: Mapping[str, Any]) -> list[tuple[str, str]]:
         "received": _when(delivery["received_datetime"]),
         "from": delivery["ip"],
         "user agent": delivery["user_agent"],
+        "identity": ", ".join(filter(None, (delivery.get("caller") or {}).values())),
         "outcome": delivery["outcome"],
         "reason": delivery.get("reason"),
         "action": action_uuid(delivery),
