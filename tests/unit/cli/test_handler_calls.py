@@ -121,6 +121,7 @@ def test_one_delivery_is_shown_with_headers_and_body(api: FakeApi, tutum_command
     assert [line[12:] for line in top.splitlines()][1:] == [
         "192.0.2.1",
         "GitHub-Hookshot/044aadd",
+        "-",
         "skipped",
         "the branch is 'dev'",
         "-",
