@@ -175,3 +175,20 @@ def test_a_verified_call_that_a_filter_skips_names_its_caller(bed: StoreBed, rep
     handler = make(bed, replica, verify=VERIFY, filter="body.deploy")
     assert post(replica, handler, token_of(bed))[1]["state"] == "Skipped"
     assert replica.request("GET", f"{handler}delivery/")[1]["objects"][0]["caller"]["actor"] == "ada"
+
+
+def test_a_token_calls_a_group_once(bed: StoreBed, replica: Replica, second_replica: Replica) -> None:
+    services = [bed.service_uuid(name) for name in ("web", "db")]
+    fields = json.dumps({"services": services, "verify": VERIFY}).encode()
+    status, group = replica.request("POST", "/api/v1/webhook/group/", fields)
+    assert status == 201, group
+    token = token_of(bed)
+    answers = [post(each, group["resource_uri"], token) for each in (replica, second_replica)]
+    assert [status for status, _ in answers] == [202, 202]
+    assert answers[0][1]["group_call"] == answers[1][1]["group_call"]
+    assert post(replica, group["resource_uri"], token_of(bed, repository="you/shop"))[0] == 401
+    assert bed.store.actions(bed.admin, query()).total == 2
+    entries = bed.store.audit(bed.admin, AuditFilters(what="action called")).entries
+    assert sorted((each.service_name, each.details) for each in entries) == [("db", WHO), ("web", WHO)]
+    for line in answers[0][1]["actions"]:
+        assert replica.request("GET", line["action"])[1]["caller"] == WHO
