@@ -11,6 +11,9 @@ from tutumd.web.pages.site import PAGES
 FOR_ALL = frozenset({"/sign-in/", "/sign-in/link/{token}/", "/sign-out/", "/static/{name}"})
 """Paths of routes that need no sign-in."""
 
+NUMBERS = ("number", "delivery_number", "group_number", "call_number", "group_delivery")
+"""Placeholders of numbers."""
+
 _NAME = re.compile(r"\{(\w+)\}")
 
 
@@ -26,8 +29,11 @@ class PageRoute:
         return tuple(_NAME.findall(self.path))
 
     def fill(self, values: Mapping[str, object]) -> str:
-        """Return the address. A service's `uuid` has the key `service_uuid`, an action's `action_uuid`."""
+        """Return the address. A service's `uuid` has the key `service_uuid`, an action's `action_uuid`; the number of a
+        group's delivery has the key `group_delivery`.
+        """
         path = self.path.replace("/action/{uuid}/", "/action/{action_uuid}/")
+        path = path.replace("{group_number}/delivery/{delivery_number}", "{group_number}/delivery/{group_delivery}")
         return path.replace("{uuid}", "{service_uuid}").format_map(dict(values))
 
 

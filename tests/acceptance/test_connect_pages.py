@@ -114,3 +114,19 @@ def test_the_url_is_shown_again_and_a_new_secret_replaces_the_old_one(
     assert waiting.visitor.get(f"{waiting.path.partition('?')[0]}secret/").path == waiting.path.partition("?")[0]
     statuses = [send_payload(live_server, url, "harbor-push", "harbor", each).status for each in (secret, new_secret)]
     assert statuses == [401, 202]
+
+
+def test_a_job_with_identity_tokens_gets_no_secret(live_server: LiveServer, visitor: Visitor, service: str) -> None:
+    page = choose(visitor, service, "github-actions")
+    assert send(page, {"project": ""}).status == 400
+    made, url, secret = make(visitor, service, "github-actions", project="me/shop", branch="main")
+    assert (secret, "oidc: true" in made.text) == ("", True)
+    assert "The URL is no password" in made.text
+    verify = live_server.request("GET", url.removeprefix(live_server.url).removesuffix("call/")).json["verify"]
+    assert verify["claims"] == {"repository": ["me/shop"], "ref": ["refs/heads/main"]}
+    assert verify["audience"] == live_server.url, "it has no public URL"
+    waiting = made.follow("Watch the first call arrive")
+    assert "The identity token is correct" in waiting.text
+    assert "Make a new secret" not in waiting.text
+    assert live_server.post(url.removeprefix(live_server.url)).status == 401
+    wait_for(waiting, "A call arrived without the identity token")

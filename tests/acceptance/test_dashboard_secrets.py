@@ -16,7 +16,7 @@ from tests.support.pages import Page, Visitor, signed_in
 from tests.support.server import APIKEY, USER, LiveServer
 from tests.support.waiting import wait_until
 
-_UUID = re.compile(r"/webhook/handler/([0-9a-f-]{36})/")
+_UUID = re.compile(r"/webhook/(?:handler|group)/([0-9a-f-]{36})/")
 LOUD = ("--engine", "local", "--access-log", "--log-level", "debug")
 
 
@@ -91,6 +91,11 @@ def use(server: LiveServer) -> Used:
     fields: dict[str, Any] = {"name": "used", "settings.url": "https://example.com/p4th-of-hook"}
     (signing,) = form.submit("Create the target", **fields).copies.values()
     [made_target] = server.objects("/api/v1/notification/target/")
+    fields = {"name": "used", "services": "used"}
+    group = visitor.get("/groups/new/").submit("Create the group", **fields)
+    (group_url,) = group.submit("Show the URL").copies.values()
+    assert server.post(group_url.removeprefix(server.url), b"{}").status == 202
+    group = visitor.get(group.path)
     other = signed_in(server)
     tokens = {
         f"token of {who}": value for who, each in (("a", visitor), ("b", other)) for value in each.cookies.values()
@@ -98,6 +103,7 @@ def use(server: LiveServer) -> Used:
     secrets = {
         "old UUID": _UUID.search(url)[1],  # type: ignore[index] # it matches, or the test fails
         "new UUID": _UUID.search(new_url)[1],  # type: ignore[index] # it matches, or the test fails
+        "UUID of a group": _UUID.search(group_url)[1],  # type: ignore[index] # it matches, or the test fails
         "secret": secret,
         "status token": called.json["status_url"].split("/")[-2],
         "API key": key,
@@ -112,6 +118,9 @@ def use(server: LiveServer) -> Used:
         "action_uuid": str(called.json["action"]).split("/")[-2],
         "number": handler.path.split("/")[-2],
         "delivery_number": "1",
+        "group_number": group.path.split("/")[2],
+        "call_number": group.follow("#1").path.split("/")[2],
+        "group_delivery": re.findall(r"/delivery/(\d+)/", group.html)[0],
         "target_uuid": made_target["uuid"],
         "freeze_uuid": made_target["uuid"],
         "token": "x" * 43,

@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.acceptance.accounts import add_limited_key, add_login_link, add_member, key_id_of
-from tests.acceptance.page_routes import FOR_ALL, page_routes
+from tests.acceptance.page_routes import FOR_ALL, NUMBERS, page_routes
 from tests.acceptance.raw_http import UNKNOWN, other_address
 from tests.support.dashboard_bed import DashboardBed, serve_edge
 from tests.support.pages import Page, Visitor, signed_in
@@ -195,7 +195,7 @@ def test_what_has_ended_shows_and_changes_nothing_on_another_replica(
     for route in page_routes():
         if route.path not in FOR_ALL:
             unknown: dict[str, object] = dict.fromkeys((*route.names, "service_uuid", "action_uuid"), UNKNOWN)
-            path = route.fill(unknown | {"number": 1, "delivery_number": 1})
+            path = route.fill(unknown | dict.fromkeys(NUMBERS, 1))
             page = visitor.send(route.method, path, {"csrf": csrf} if route.method == "POST" else "")
             assert (page.status, page.headers["location"].partition("?")[0]) == (303, "/sign-in/"), route
 

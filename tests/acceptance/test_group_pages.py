@@ -106,6 +106,19 @@ def test_bad_input_keeps_what_was_typed(
     assert "There is no group yet." in visitor.get("/groups/").text
 
 
+def test_every_link_on_the_pages_of_a_new_group_works(visitor: Visitor) -> None:
+    page = make(visitor)
+    pages = [
+        page,
+        page.submit("Show the URL"),
+        page.follow("All deliveries"),
+        visitor.get("/groups/"),
+        page.follow("Edit"),
+    ]
+    places = {link.attributes["href"] for each in pages for link in each.find("main")[0].find("a")}
+    assert {place: visitor.get(place).status for place in places} == dict.fromkeys(places, 200)
+
+
 def test_a_form_that_is_sent_twice_makes_one_group_and_one_url(dashboard: DashboardBed, visitor: Visitor) -> None:
     new = visitor.get("/groups/new/")
     first, second = (new.submit("Create the group", name="all", stack="docker/shop") for _ in range(2))

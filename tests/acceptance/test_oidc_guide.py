@@ -15,7 +15,8 @@ from tests.acceptance.guide import Guide
 from tests.support.documentation import blocks
 from tests.support.guards import require_programs
 from tests.support.job_issuer import JobIssuer, job_issuer
-from tests.support.server import LIMIT_S, LiveServer
+from tests.support.server import LIMIT_S, LiveServer, free_port
+from tests.support.waiting import wait_until
 
 PAGE = "docs/how-to/oidc.md"
 EXAMPLE = "https://hooks.example.com/api/v1/service/SERVICE/webhook/handler/HANDLER/call/"
@@ -30,9 +31,18 @@ def issuer() -> Iterator[JobIssuer]:
 
 @pytest.fixture(scope="module")
 def server(issuer: JobIssuer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    issuers = ",".join(f"{name}={issuer.url(name)}" for name in NAMES)
-    options = ("--engine", "local", "--notify-allow", "127.0.0.0/8", "--oidc-issuer", issuers)
-    with LiveServer(tmp_path_factory.mktemp("server"), *options) as live:
+    issuers = (word for name in NAMES for word in ("--oidc-issuer", f"{name}={issuer.url(name)}"))
+    port = free_port()
+    options = (
+        "--engine",
+        "local",
+        "--notify-allow",
+        "127.0.0.0/8",
+        "--public-url",
+        f"http://127.0.0.1:{port}",
+        *issuers,
+    )
+    with LiveServer(tmp_path_factory.mktemp("server"), *options, port=port) as live:
         live.run_service("web")
         yield live
 
@@ -84,6 +94,7 @@ def test_a_job_calls_without_a_secret(
     guide.run(f"tutum webhook-handler create web -n {name}")
     url = console.hook("show", "web", name, "--url").strip()
     [printed] = yaml.safe_load(console.hook("show", "web", name, "--for", name)).values()
+    wait_until(lambda: issuer.url(name) in issuer.fetched, "a notifier fetches the keys")
     for number, job in enumerate([jobs_of_page(url, server)[name], printed]):
         code, text = run_job(name, job, issuer, tmp_path / str(number))
         assert code == 0, text

@@ -1,7 +1,8 @@
 """Pages where there is much: how many statements each executes, and that none reads a large table as a whole."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
@@ -11,14 +12,16 @@ import sqlalchemy as sa
 from tests.acceptance.page_routes import FOR_ALL, page_routes
 from tests.support import large_store
 from tests.support.dashboard_bed import DashboardBed, serve_dashboard
-from tests.support.large_store import ENGINES, OWNED_ALONE, STACK_UNHEARD_OF, LargeStore
+from tests.support.large_store import ENGINES, OWNED_ALONE, STACK_UNHEARD_OF, STACKS, LargeStore
 from tests.support.pages import Visitor
 from tests.support.query_plans import MAX_ROWS, MAX_STEPS, count_rows, count_steps, recorded, scans
 from tests.support.stores import ORIGIN, is_postgres, open_store, snapshot
 from tutumd.application import accounts
 from tutumd.application.digests import sha256_hex
-from tutumd.model import NewKey, Verb
+from tutumd.model import Call, NewKey, User, Verb
+from tutumd.model.groups import GroupAccepted, GroupSelector, NewGroup
 from tutumd.model.notifications import NewTarget, TargetKind
+from tutumd.ports.intake import CallResult
 from tutumd.store.objects.actions import new_action
 from tutumd.store.tables.actions import actions
 
@@ -107,8 +110,19 @@ def visitors(dashboard: DashboardBed, filled: LargeStore) -> Iterator[tuple[str,
         dashboard.bed.store.add_key(user.name, new)
         told = NewTarget(name=stack or "oncall", kind=TargetKind.WEBHOOK, settings={}, stack=stack)
         dashboard.bed.store.add_target(user, told)
+        add_group_call(dashboard, user, f"stack-{number % STACKS:02}", ENGINES[number % 3].name)
         visitor.sign_in(user.name, key)
         yield stack or user.name, visitor, number
+
+
+def add_group_call(dashboard: DashboardBed, user: User, stack: str, engine: str) -> None:
+    """Make a group of a stack, and call it."""
+    selector = GroupSelector(stack=stack, engine=engine)
+    group = dashboard.bed.store.add_group(user, NewGroup(name=stack, selector=selector))
+    called = Call(service_uuid="", handler_uuid=group.uuid, amount=1, origin=ORIGIN, body_size=0)
+    results: Future[Sequence[CallResult]] = Future()
+    dashboard.bed.intake.store([called], results.set_result)
+    assert isinstance(results.result(600)[0], GroupAccepted)
 
 
 def addresses(filled: LargeStore, visitor: Visitor, number: int) -> Iterator[str]:
@@ -124,6 +138,10 @@ def addresses(filled: LargeStore, visitor: Visitor, number: int) -> Iterator[str
     listed = visitor.get(f"{of_handler}deliveries/")
     links = [link for each in listed.find("a") if "/delivery/" in (link := each.attributes.get("href", ""))]
     values["delivery_number"] = re.findall(r"/delivery/(\d+)/", " ".join(links))[0]
+    [values["group_number"], *_] = re.findall(r"/groups/(\d+)/", visitor.get("/groups/").html)
+    group = visitor.get(f"/groups/{values['group_number']}/").html
+    values["call_number"] = re.findall(r"/groupcall/(\d+)/", group)[0]
+    values["group_delivery"] = re.findall(r"/delivery/(\d+)/", group)[0]
     [values["target_uuid"]] = re.findall(r"/target/([^/]+)/", visitor.get("/notifications/").html)[:1]
     may_change = visitor.get("/notifications/").find("section", id="add")
     changes = () if may_change else ("/notifications/new/", "/notifications/target/{target_uuid}/edit/")

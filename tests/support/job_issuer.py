@@ -21,11 +21,13 @@ class JobIssuer(ThreadingHTTPServer):
 
     Attributes:
         claims: Claims of the next tokens, beside those of a job of `me/shop` on `main`.
+        fetched: URLs of the issuers whose keys were requested.
     """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Answering)
         self.claims: dict[str, Any] = {}
+        self.fetched: set[str] = set()
         self._numbers = count(1)
 
     def url(self, name: str) -> str:
@@ -56,6 +58,7 @@ class _Answering(BaseHTTPRequestHandler):
         document: dict[str, Any] = {"issuer": url, "jwks_uri": f"{url}/.well-known/keys"}
         if page == "keys":
             document = {"keys": [public_jwk()]}
+            self.server.fetched.add(url)
         elif parts.path.endswith("/token") and self.headers["Authorization"].lower() == f"bearer {BEARER}":
             name = "forgejo" if "/api/" in parts.path else "github"
             document = {"count": 1, "value": self.server.token(name, parse_qs(parts.query)["audience"][0])}
@@ -76,6 +79,8 @@ def job_issuer() -> Iterator[JobIssuer]:
     with JobIssuer() as issuer:
         thread = threading.Thread(target=issuer.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
-        yield issuer
-        issuer.shutdown()
-        thread.join()
+        try:
+            yield issuer
+        finally:
+            issuer.shutdown()
+            thread.join()

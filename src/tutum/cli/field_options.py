@@ -58,7 +58,7 @@ def fields_of(
     ] = None,
     audience: Annotated[
         str | None,
-        typer.Option(metavar="TEXT", help="oidc: audience of the token; default: the origin of the server's URL."),
+        typer.Option(metavar="TEXT", help="oidc: audience of the token; default: the origin of the public URL."),
     ] = None,
     secret_files: Annotated[
         _Texts,

@@ -19,6 +19,8 @@ PARTS = frozenset({"/static/{name}", "/running/", "/action/{uuid}/log/"})
 """Routes whose responses are no pages of their own."""
 
 _ABOUT = (
+    ("/groups/{", "group"),
+    ("/groupcall/{", "group"),
     ("/delivery/{", "delivery"),
     ("/handler/{", "handler"),
     ("/action/{", "action"),
@@ -115,6 +117,11 @@ def _fill(server: LiveServer, gate: Path) -> tuple[str, list[str]]:
     send_payload(server, github["url"], "github-push", "github", SECRET)  # again: Repeated
     send_payload(server, github["url"], "github-push", "github", "another secret", key="1")  # Refused
     send_payload(server, github["url"], "github-push", "github", SECRET, replaced=("heads/main", "heads/dev"), key="2")
+    group = {"name": "backend", "services": ["shop-web"], "sequence": "listed"}
+    made = server.request("POST", "/api/v1/webhook/group/", group).json
+    called = server.post(made["url"].removeprefix(server.url), b"{}")
+    for each in called.json["actions"]:
+        server.wait_for_action(each["action"])
     more = server.make_handler(web, name="alerts", operation="SCALEUP", max_containers=4)
     off = server.make_handler(web, name="old-ci", enabled=False)
     moved = server.make_handler(web, name="registry", tag={"allow": ["v*"]}, allow_from=["10.0.0.0/8"])
@@ -170,6 +177,9 @@ def _find(server: LiveServer, web: str, mailer: str, handlers: list[str]) -> dic
         found["handler"].append(handler)
         found["delivery"] += [handler | {"delivery_number": each} for each in _deliveries(visitor.get(paths[name]))]
     found["target"] = [{"target_uuid": each["uuid"]} for each in server.objects("/api/v1/notification/target/")]
+    page = visitor.get("/groups/").follow("backend")
+    number, call = page.path.split("/")[2], page.follow("#1").path.split("/")[2]
+    found["group"] = [{"group_number": number, "call_number": call, "delivery_number": _deliveries(page)[0]}]
     found["link"] = [{"token": add_login_link(server, USER)}]
     return found
 

@@ -11,7 +11,7 @@ from tests.acceptance.accounts import add_limited_key, add_member
 from tests.acceptance.page_routes import PageRoute, page_routes
 from tests.support.dashboard_bed import DashboardBed
 from tests.support.stores import query
-from tutumd.model import ContainerSnapshot, ContainerState, Outcome, ServiceSnapshot
+from tutumd.model import ContainerSnapshot, ContainerState, Outcome, Query, ServiceSnapshot
 
 MARKUP = (  # all elements of it have the attribute `data-xss`, and all scripts set `window.xss`
     "<script data-xss>window.xss=1</script>",
@@ -62,6 +62,11 @@ SHOWN = {
     "/service/{service_uuid}/handler/{number}/deliveries/": [SHORT],
     "/service/{service_uuid}/handler/{number}/delivery/{delivery_number}/": [ASCII, EVERYTHING],
     "/action/{uuid}/": [ASCII, EVERYTHING],
+    "/groups/": [SHORT],
+    "/groups/{group_number}/": [SHORT],
+    "/groups/{group_number}/edit/": [SHORT],
+    "/groups/{group_number}/delivery/{delivery_number}/": [ASCII, EVERYTHING],
+    "/groupcall/{call_number}/": [SHORT, f"web-{SHORT}"],
     "/freeze/": [SHORT],
     "/notifications/": [SHORT],
     "/notifications/target/{target_uuid}/": [SHORT],
@@ -152,6 +157,10 @@ def fill(edge: DashboardBed) -> Hostile:
     edge.bed.queue.finish(edge.bed.claimed(), Outcome(success=False, reason=EVERYTHING, log_tail=EVERYTHING), None)
     edge.bed.store.hold(edge.bed.admin, service, until=None, reason=SHORT)
     assert call(edge, str(plain["url"]))
+    group = edge.request("POST", "/api/v1/webhook/group/", {"name": SHORT, "services": [service]}).json
+    call(edge, str(group["url"]))
+    [group_call] = edge.bed.store.group_calls(edge.bed.admin, query()).objects
+    of_group = Query.newest(1, group=group_call.group_number)
     add_limited_key(edge, USER_NAME, stack=SHORT)
     handlers = edge.bed.store.handlers(edge.bed.admin, service, query()).objects
     numbers = {each.uuid: each.number for each in handlers}
@@ -162,6 +171,9 @@ def fill(edge: DashboardBed) -> Hostile:
         "target_uuid": target["uuid"],
         "freeze_uuid": frozen["uuid"],
         "delivery_number": 1,
+        "group_number": group_call.group_number,
+        "call_number": group_call.number,
+        "group_delivery": edge.bed.store.deliveries(edge.bed.admin, of_group).objects[0].number,
         "token": quote("<b data-xss>'\"", safe=""),
         "name": quote("<b data-xss>'\"", safe=""),
     }
@@ -219,6 +231,7 @@ def forms(hostile: Hostile) -> Iterator[tuple[str, str, Callable[[str], bool], l
     service = hostile.values["service_uuid"]
     yield f"/service/{service}/connect/?sender=ghcr", "Create the URL", lambda name: name in ("name", "patterns"), []
     yield f"/service/{service}/handler/new/", "Create the handler", lambda name: name not in ("csrf", "once"), [SHORT]
+    yield "/groups/new/", "Create the group", lambda name: name not in ("csrf", "once", "stack"), [SHORT]
     yield f"/service/{service}/", "Hold the redeploys", lambda name: name == "reason", [SHORT]
     tried = ("headers", "query", "body", "address")
     path = hostile.address("/service/{service_uuid}/handler/{number}/try/")

@@ -4,6 +4,7 @@ import pytest
 
 from tests.support.stores import StoreBed, at_once
 from tutumd.model import NewHandler, Operation
+from tutumd.model.groups import GroupSelector, NewGroup
 from tutumd.store.queue.notifier_queue import SqlNotificationQueue
 from tutumd.store.sql.wakeup import NOTIFICATIONS, Wakeup
 
@@ -38,6 +39,15 @@ def test_a_handler_that_names_an_issuer_lets_its_keys_be_fetched_once(
     assert queue.is_needed()
     assert {queue.claim_issuer(), queue.claim_issuer()} == {URL, OTHER}
     assert queue.claim_issuer() is None
+
+
+def test_a_group_names_an_issuer(bed: StoreBed, queue: SqlNotificationQueue) -> None:
+    selector = GroupSelector(services=(bed.service_uuid("web"),))
+    group = bed.store.add_group(bed.admin, NewGroup(selector=selector, options={"verify": verify(URL)}))
+    assert queue.claim_issuer() == URL
+    other = NewGroup(selector=selector, options={"verify": verify(OTHER)})
+    bed.store.change_group(bed.admin, group.uuid, lambda _: other)
+    assert queue.claim_issuer() == OTHER
 
 
 def test_keys_are_fetched_every_hour_and_an_error_keeps_the_old_ones(

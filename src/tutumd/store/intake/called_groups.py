@@ -215,12 +215,15 @@ class BatchGroups:
         asked = {line.action_seq for row in rows for line in lines_from(row) if line.action_seq}
         ended_badly = (ActionState.FAILED.value, ActionState.CANCELED.value)
         works = sa.and_(actions.c.seq.in_(asked), actions.c.state.not_in(ended_badly))
-        working = set(connection.scalars(sa.select(actions.c.seq).where(works)))
+        working = {
+            seq: ActionState(state)
+            for seq, state in connection.execute(sa.select(actions.c.seq, actions.c.state).where(works))
+        }
         for row in rows:
             lines = lines_from(row)
             key = keyed.get((row.handler_seq, row.digest))
             if key is not None and all(line.action_seq in working for line in lines if line.action_seq):
-                accepted = tuple(map(accepted_line, lines))
+                accepted = tuple(accepted_line(line, working.get(line.action_seq or 0)) for line in lines)
                 self.earlier[row.handler_seq, key] = GroupAccepted(
                     name=row.name, handler_seq=row.handler_seq, number=row.seq, lines=accepted
                 )
@@ -274,11 +277,13 @@ def _match(image_name: str, pushed: Sequence[tuple[str, str]], tag: str | None) 
     return tag if tag in tags else "" if own in tags else None
 
 
-def accepted_line(line: StoredLine) -> AcceptedLine:
+def accepted_line(line: StoredLine, state: ActionState | None = None) -> AcceptedLine:
+    """Return a line for the caller; `state` is the state of an earlier action."""
     return AcceptedLine(
         service_uuid=line.service_uuid,
         service_name=line.service_name,
         action_uuid=line.action_uuid,
         joined=line.joined,
+        state=state or ActionState.PENDING,
         note=line.reason,
     )

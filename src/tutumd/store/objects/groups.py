@@ -14,6 +14,7 @@ from tutumd.model import groups as model
 from tutumd.store.objects import audit
 from tutumd.store.objects.accounts import check_handlers, check_rotation
 from tutumd.store.objects.action_rows import actions_from, select_actions
+from tutumd.store.objects.issuers import name_issuers
 from tutumd.store.objects.row_mapping import Row, read_one, read_page, value_from, visible_to
 from tutumd.store.sql.dialect import insert
 from tutumd.store.sql.wakeup import StorePart
@@ -87,6 +88,7 @@ class SqlGroups(StorePart):
                 return self._make_groups(connection, [row])[0], False
             connection.execute(sa.insert(groups).values(handler_seq=seq, user_uuid=viewer.uuid, **_group_columns(new)))
             check_handlers(connection, viewer.uuid, now, 1)
+            name_issuers(connection, [new.options])
             group = self._read_group(connection, viewer, uuid)
             self._record_group(connection, viewer, AuditEvent.HANDLER_CREATED, group)
             return group, True
@@ -100,6 +102,7 @@ class SqlGroups(StorePart):
             is_group = handlers.c.seq == group.number
             changed = {**_columns(new), "version": handlers.c.version + 1}
             connection.execute(sa.update(handlers).where(is_group).values(changed))
+            name_issuers(connection, [new.options])
             connection.execute(
                 sa.update(groups).where(groups.c.handler_seq == group.number).values(_group_columns(new))
             )

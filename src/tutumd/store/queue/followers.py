@@ -100,8 +100,9 @@ def _reason(names: Iterable[str], group_call: int) -> Reason:
 
 _p, _call = action_predecessors.c, group_calls.c
 _before = actions.alias("before")
+# Literals, so that PostgreSQL uses the index of live actions.
 _live = sa.select(_before.c.seq).where(
-    _before.c.state.in_([ActionState.PENDING.value, ActionState.IN_PROGRESS.value]),
+    _before.c.state.in_([sa.literal_column("'Pending'"), sa.literal_column("'In progress'")])
 )
 _HAS_ENDED = ~_live.where(_before.c.seq == _p.predecessor_seq).correlate(action_predecessors).exists()
 _IS_OVERDUE = sa.and_(

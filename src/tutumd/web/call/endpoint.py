@@ -368,7 +368,7 @@ def encode_group_accepted(context: WebContext, call: Call, accepted: GroupAccept
             "service": uris.uri("service", line.service_uuid),
             "service_name": line.service_name,
             "action": uris.action_uri(line.action_uuid) if line.action_uuid else None,
-            "state": ActionState.PENDING.value if line.action_uuid else None,
+            "state": line.state.value if line.action_uuid else None,
             "joined": line.joined,
             "note": write_reason(line.note) if line.note else None,
         }

@@ -7,7 +7,7 @@ from tutumd.web.messages.handlers import count_of
 
 ORDERS = {
     Sequence.NONE: "all services at once",
-    Sequence.LISTED: "one after the other, as listed",
+    Sequence.LISTED: "the services one after the other, as listed",
     Sequence.DEPENDS_ON: "each service after the services that it depends on",
 }
 FAILURES = {

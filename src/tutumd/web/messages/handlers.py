@@ -29,6 +29,7 @@ _OPERATIONS = {
     Operation.SCALEUP: "Adds a container to the service, or the number of containers that the call requests.",
     Operation.ROLLBACK: "Rolls the service back to the image that it ran before the present one.",
 }
+_OF_GROUP = "Redeploys each service: pulls its image and replaces its containers."
 OPERATION_VERBS = {
     Operation.REDEPLOY: "redeploys",
     Operation.SCALEUP: "scales up",
@@ -48,7 +49,8 @@ def describe(handler: Handler) -> tuple[tuple[str, tuple[str, ...]], ...]:
     options, sentences = public_options(handler), dict[str, list[str]]()
     for title in (*GROUPS, *(field.group for field in FIELDS.values())):
         sentences.setdefault(title, [])
-    sentences[GROUPS[0]].append(_OPERATIONS[handler.operation])
+    does = _OPERATIONS[handler.operation] if handler.service_uuid else _OF_GROUP
+    sentences[GROUPS[0]].append(does)
     for field in FIELDS.values():
         value = options[field.name]
         if value != field.json_default:

@@ -95,6 +95,7 @@ _OPTIONS = {
     "verify.preset": "--verify",
     "verify.header": "--verify-with",
     "verify.issuer": "--issuer",
+    "verify.audience": "--audience",
     "verify.claims": "--claim",
     "filter.branch.branch": "--branch",
     "filter.tag.tag": "--on-tag",

@@ -4,6 +4,7 @@ last pages show what to enter at the sender, and the checks of its first call.
 
 import secrets
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -40,11 +41,10 @@ from tutumd.web.pages.handler_routes import (
     CalledHandler,
     ChangedHandler,
     Found,
-    FoundHandler,
     ReadHandler,
     find_handler,
 )
-from tutumd.web.pages.rendering import render
+from tutumd.web.pages.rendering import render, start_of_urls
 from tutumd.web.pages.service_buttons import name_in_command
 from tutumd.web.pages.visitors import After, Operator, Reader, SentForm, fingerprint
 
@@ -116,6 +116,9 @@ def _show_form(
     others = web.store.handlers(visitor, service.uuid, Query(limit=100)).objects
     issuers = [url for url, kind in web.allowed_issuers.items() if kind == sender.issuer]
     proposal = propose(sender, service.image_name, {each.name for each in others if each.name}, issuers)
+    if issuers and not web.public_origin:
+        parts = urlsplit(start_of_urls(request))
+        proposal["audience"] = f"{parts.scheme}://{parts.netloc}"
     placed = {_MADE_BY.get(name, name): text for name, text in (errors or {}).items()}
     return render(
         request,
@@ -197,14 +200,14 @@ def show_entries(found: Found, sender: Sender | None, secret: str = "") -> Respo
         entries=[] if has_identity else fill_entries(sender, handler, url, secret),
         example=write_example(sender, handler, url, secret),
         problem=find_reach_problem(url, sender),
-        watch=_watch(found, sender),
+        watch_at=_watch(found, sender),
     )
 
 
 def _watch(found: Found, sender: Sender) -> str:
     """Return the address, below the subject's page, of the page that shows the first call."""
     after = next((each.number for each in found.deliveries(1)), 0)
-    return f"connect/?sender={sender.key}&after={after}" if isinstance(found, FoundHandler) else ""
+    return found.watch and f"{found.watch}?sender={sender.key}&after={after}"
 
 
 def make_secret(preset: str) -> str:

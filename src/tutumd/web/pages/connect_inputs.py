@@ -64,7 +64,8 @@ def fill_form(sender: Sender, sent: Mapping[str, str], secret: str) -> dict[str,
     texts = {"name": sent.get("name", "").strip() or sender.key, "operation": operation}
     if sender.verify and sent.get("verifies"):
         texts |= {f"verify.{key}": value for key, value in sender.verify.items()}
-        identity = {"verify.issuer": sent.get("issuer", ""), "verify.claims": _write_claims(sender, sent)}
+        identity = {f"verify.{name}": sent[name] for name in ("issuer", "audience") if sent.get(name)}
+        identity["verify.claims"] = _write_claims(sender, sent)
         texts |= identity if sender.issuer else {"verify.secrets": secret}
     match kind:
         case Kind.BRANCH:

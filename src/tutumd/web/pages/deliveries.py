@@ -114,7 +114,7 @@ def render_delivery(
     delivery = _read(found, number)
     if delivery is None:
         raise NotFoundError(
-            "there is no such delivery of this handler: the log keeps the newest, as far as its budget reaches"
+            f"there is no such delivery of this {found.kind}: the log keeps the newest, as far as its budget reaches"
         )
     repeated = _read(found, again) if again else None
     # An address alone proves nothing.

@@ -18,7 +18,7 @@ from tutumd.web.pages.rendering import start_of_urls
 from tutumd.web.pages.visitors import require_visitor
 from tutumd.web.uris import group_call_uri
 
-BASE = "/groups/{number}/"
+BASE = "/groups/{group_number}/"
 CRUMBS = [("Services", "/services/"), ("Groups", "/groups/")]
 
 
@@ -49,13 +49,18 @@ class FoundGroup(Found):
         return "group"
 
     @property
+    def watch(self) -> str:
+        return ""
+
+    @property
     def obstacle(self) -> str:
         return "let its sender send it again"
 
     def command(self, verb: str, *options: str) -> str:
-        if verb == "test":
-            return ""
-        return " ".join(["tutum webhook-group", verb, quote(self.group.name or "GROUP"), *options])
+        words = ["tutum webhook-group", verb, quote(self.group.name or "GROUP"), *options]
+        if not self.group.name:
+            words.append("  # its UUID is in: tutum webhook-group list")
+        return "" if verb == "test" else " ".join(words)
 
     def deliveries(
         self, limit: int, *, outcome: DeliveryOutcome | None = None, before: int | None = None
@@ -109,9 +114,9 @@ def _found_with(scope: Scope) -> Callable[..., FoundGroup]:
     """Return the dependency of a route about a group that requires a scope."""
 
     def find(
-        request: Request, visitor: Annotated[User, Depends(needs(scope, require_visitor))], number: Number
+        request: Request, visitor: Annotated[User, Depends(needs(scope, require_visitor))], group_number: Number
     ) -> FoundGroup:
-        return find_group(request, visitor, number)
+        return find_group(request, visitor, group_number)
 
     return find
 

@@ -131,11 +131,11 @@ def show_delivery(found: ReadGroup, delivery_number: deliveries.DeliveryNumber) 
     return deliveries.render_delivery(found, delivery_number)
 
 
-@router.get("/groupcall/{number}/")
-def show_call(request: Request, visitor: Reader, number: CallNumber) -> Response:
+@router.get("/groupcall/{call_number}/")
+def show_call(request: Request, visitor: Reader, call_number: CallNumber) -> Response:
     """Show a call of a group, with a line for each of its services."""
     store = context(request).store
-    call = store.group_call(visitor, number)
+    call = store.group_call(visitor, call_number)
     has_group = False
     with suppress(NotFoundError):
         has_group = bool(store.group(visitor, call.group_number))

@@ -71,6 +71,11 @@ class Found(ABC):
         return "handler"
 
     @property
+    def watch(self) -> str:
+        """The address, below its page, of the page on which the first call arrives."""
+        return "connect/"
+
+    @property
     def obstacle(self) -> str:
         """Why no delivery can be redelivered here; empty if they can."""
         return ""
@@ -86,6 +91,7 @@ class Found(ABC):
             "target": self.target,
             "kind": self.kind,
             "path": self.web.public_path + self.place,
+            "watch": self.watch,
             "crumbs": [(label, self.web.public_path + address) for label, address in crumbs],
             "command": self.command,
             "may_call": self.visitor.may(Scope.CALL),
