@@ -14,9 +14,10 @@ PUBLIC = frozenset(
         ("GET", "/api/v1/status/{token}/"),
         ("POST", "/api/v1/service/{service_uuid}/webhook/handler/{handler_uuid}/call/"),
         ("POST", "/api/v1/service/{service_uuid}/webhook/handler/{handler_uuid}/call/{amount}/"),
+        ("POST", "/api/v1/webhook/group/{group_uuid}/call/"),
     }
 )
-"""Routes without credentials. The path of the last three is a secret."""
+"""Routes without credentials. The path of the last four is a secret."""
 
 _NAME = re.compile(r"\{(\w+)\}")
 

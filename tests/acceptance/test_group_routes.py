@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import tutum
 from tests.acceptance.accounts import Member, add_limited_key, add_member, give
 from tests.acceptance.console import Console
 from tests.acceptance.raw_http import check_refusal
@@ -148,3 +149,61 @@ def test_an_exported_file_makes_the_same_groups_for_another_time(
     told = cli.run("apply", str(file), "--yes", **login)[0]
     assert "~ all  sequence: none\n" in told
     assert "changed the webhook group images" in told
+
+
+def test_the_command_line_calls_a_group_and_shows_every_line(
+    live_server: LiveServer, breakable: tuple[str, Path], console: Console
+) -> None:
+    broken_service, broken = breakable
+    good, name = live_server.run_service(f"good-{uuid.uuid4()}"), f"all-{uuid.uuid4()}"
+    uuid_and_url = console.run("webhook-group", "create", good, broken_service, "--name", name)[0].split()
+    assert uuid_and_url[1].endswith(f"/api/v1/webhook/group/{uuid_and_url[0]}/call/")
+
+    told, steps = console.run("webhook-group", "call", name, "--wait")
+    assert told.split()[:4] == ["SERVICE", "STATE", "ACTION", "REASON"]
+    assert told.count("Success") == 2
+    assert "breakable: Success" in steps
+    broken.touch()
+    try:
+        told, _ = console.run("webhook-group", "call", name, "--wait", code=1)
+    finally:
+        broken.unlink()
+    assert (told.count("Success"), told.count("Failed")) == (1, 1)
+
+    [failed, passed] = json.loads(console.run("webhook-group", "calls", name, "--json")[0])
+    assert (failed["state"], passed["state"]) == ("Failed", "Success")
+    assert failed["ended_datetime"] >= failed["received_datetime"]
+    assert [line["service_name"] for line in failed["actions"]][1] == "breakable"
+    assert failed["actions"][1]["reason"]
+    assert live_server.request("GET", failed["resource_uri"]).json == failed
+    table = console.run("webhook-group", "calls", name)[0].splitlines()
+    assert ("Failed" in table[1], "Success" in table[2]) == (True, True)
+
+    shown = json.loads(console.run("webhook-group", "call", name, "--json")[0])
+    assert [line["state"] for line in shown["actions"]] == ["Pending", "Pending"]
+    for line in shown["actions"]:
+        live_server.wait_for_action(line["action"])
+    console.run("webhook-group", "set", name, "--image", "nothing/*")
+    assert "Skipped: " in console.run("webhook-group", "call", name, "--wait")[0]
+    console.run("webhook-group", "set", name, "--disable")
+    assert "the group accepts no call now: it is disabled" in console.run("webhook-group", "call", name, code=3)[1]
+    console.run("webhook-group", "rm", name)
+
+
+def test_the_sdk_follows_a_call_to_its_end(live_server: LiveServer) -> None:
+    service = live_server.run_service(f"sdk-{uuid.uuid4()}")
+    with_key = add_limited_key(live_server, "username")
+    client = tutum.Client(user="username", apikey=with_key.key, base_url=f"{live_server.url}/api/v1/")
+    group = tutum.WebhookGroup.create(services=[service], client=client)
+    group.save()
+    begun = group.call(headers={"Idempotency-Key": "1"})
+    ended = begun.poll(60)
+    assert (begun.finished, ended.state, ended.group_call) == (False, "Success", begun.group_call)
+    again = group.call(headers={"Idempotency-Key": "1"})
+    assert again.group_call == begun.group_call
+    waited = group.call(wait=60)
+    assert (waited.state, waited.actions[0]["service_name"].startswith("sdk-")) == ("Success", True)
+    assert [call["resource_uri"] for call in group.group_calls()] == [waited.group_call, begun.group_call]
+    assert group.delete()
+    with pytest.raises(tutum.ObjectNotFound):
+        group.call()

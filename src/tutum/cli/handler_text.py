@@ -38,6 +38,15 @@ def describe(value: Any) -> str:
     return "; ".join([head, *settings] if head else settings)
 
 
+def call_advice(fields: Mapping[str, Any]) -> str:
+    """Return how to call a new handler or group with these fields."""
+    if (fields.get("verify") or {}).get("preset") == "oidc":
+        return (
+            "Jobs with a matching identity token can call it. To print a job: show … --for github, gitlab or forgejo."
+        )
+    return "Call it with: curl -X POST URL. The URL is a password: anyone who knows it can call it."
+
+
 def trial_verdict(trial: Trial, label: str) -> str:
     """Return a sentence about the predicted effect of a call.
 
@@ -58,6 +67,7 @@ def delivery_pairs(delivery: Mapping[str, Any]) -> list[tuple[str, str]]:
         "received": _when(delivery["received_datetime"]),
         "from": delivery["ip"],
         "user agent": delivery["user_agent"],
+        "identity": ", ".join(filter(None, (delivery.get("caller") or {}).values())),
         "outcome": delivery["outcome"],
         "reason": delivery.get("reason"),
         "action": action_uuid(delivery),

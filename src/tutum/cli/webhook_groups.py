@@ -10,7 +10,7 @@ import typer
 from tutum.cli.actions import FAILED_EXIT_CODE, INTERRUPTED_EXIT_CODE
 from tutum.cli.field_options import changes_of, complete_verify, takes_fields
 from tutum.cli.handler_calls import PAIRS, explained
-from tutum.cli.handler_text import handler_pairs, state_of
+from tutum.cli.handler_text import call_advice, handler_pairs, state_of
 from tutum.cli.options import (
     DEFAULT_TIMEOUT_S,
     AnyServices,
@@ -116,8 +116,7 @@ def create_group(
     fields = complete_verify(selector | _own_fields(sequence, on_failure) | fields, None)
     group = WebhookGroup.create(name=name, **fields)
     group.save()
-    advice = "Call it with: curl -X POST URL. The URL is a password: anyone who knows it can call it."
-    _print_url(group, advice, quiet=quiet, as_json=as_json)
+    _print_url(group, call_advice(fields), quiet=quiet, as_json=as_json)
 
 
 @app.command("set")

@@ -10,7 +10,7 @@ import typer
 
 from tutum.cli import handler_calls
 from tutum.cli.field_options import changes_of, complete_verify, takes_fields
-from tutum.cli.handler_text import handler_pairs, state_of
+from tutum.cli.handler_text import call_advice, handler_pairs, state_of
 from tutum.cli.options import (
     AnyServices,
     AsJson,
@@ -95,8 +95,7 @@ def create_handlers(
     for webhook in webhooks:
         webhook.add(names or [None], operation, **fields)
         created += webhook.save()
-    advice = "Call it with: curl -X POST URL. The URL is a password: anyone who knows it can call it."
-    _print_urls(created, advice, quiet=quiet, as_json=as_json)
+    _print_urls(created, call_advice(fields), quiet=quiet, as_json=as_json)
 
 
 @app.command("set")

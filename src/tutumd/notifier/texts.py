@@ -85,6 +85,7 @@ def write_body(payload: Mapping[str, Any], links: Mapping[str, str]) -> str:
     if "group" in data:
         lines = [_write_line(line) for line in data["lines"][:_GROUP_LINES]]
         lines += [f"and {more} more services"] if (more := data["count"] - len(lines)) > 0 else []
+        lines += [f"Called by {caller}"] if (caller := data["group_call"]["caller"]) else []
     else:
         lines = [_reason(data), *_facts(data)] if "action" in data else [write_title(payload)]
     if data.get("suppressed"):

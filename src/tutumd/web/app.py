@@ -226,6 +226,9 @@ def _document_calls(app: FastAPI) -> None:
         document["paths"][f"{path}{{amount}}/"] = _describe_call(
             [*names, "amount"], "The same; SCALEUP adds `amount` containers, 1 to 100.", "call_with_amount"
         )
+        document["paths"][f"{PREFIX}/webhook/group/{{group_uuid}}/call/"] = _describe_call(
+            ["group_uuid"], "Redeploy the services of the group.", "call_group", "GroupAcceptedOut"
+        )
         document["components"]["schemas"] |= components([*_BODIES, CALL, group_objects.ACCEPTED])
         document["components"]["securitySchemes"] = {
             "ApiKey": {

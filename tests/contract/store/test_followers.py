@@ -8,9 +8,10 @@ import pytest
 import sqlalchemy as sa
 
 from tests.contract.store.test_groups import accepted, call_of, send
+from tests.contract.store.test_holds import freeze
 from tests.support.stores import ORIGIN, StoreBed, query, snapshot
 from tutumd.errors import ConflictError, Reason
-from tutumd.model import Action, ActionState, HoldKind, ServiceSnapshot, Verb
+from tutumd.model import Action, ActionState, Evaluation, EvaluationNeeded, HoldKind, ImageFacts, ServiceSnapshot, Verb
 from tutumd.model.groups import GroupSelector, NewGroup, OnFailure, Sequence
 from tutumd.store.tables.actions import action_predecessors, actions
 
@@ -117,6 +118,11 @@ def terminate(bed: StoreBed, db: Action) -> None:
     bed.finish(bed.claimed())
 
 
+def forget(bed: StoreBed, db: Action) -> None:
+    bed.sync(service("web", "db"))
+    bed.store.forget(bed.admin, db.service_uuid)
+
+
 def vanish(bed: StoreBed, db: Action) -> None:
     claim = bed.claimed()
     bed.sync(service("web", "db"))
@@ -135,6 +141,7 @@ def delete(bed: StoreBed, db: Action) -> None:
         (cancel, "shop/db was canceled"),
         (abandon, "shop/db failed"),
         (terminate, "shop/db was canceled"),
+        (forget, "shop/db was canceled"),
         (vanish, "shop/db failed"),
         (delete, "the action of a predecessor was deleted"),
     ],
@@ -213,6 +220,35 @@ def test_a_follower_also_waits_for_the_hold_of_its_service(bed: StoreBed) -> Non
     assert [hold.kind for hold in shop["web"].holds] == [HoldKind.HOLD]
     bed.store.resume(bed.admin, web)
     assert shop.run() == ["web"]
+
+
+def test_a_follower_also_waits_for_a_debounce_and_for_a_freeze_window(bed: StoreBed) -> None:
+    shop = Layers(bed, {"db": "", "web": "db"})
+    assert shop.run() == ["db", "web"]
+    freeze(bed, "2026-01-01 00:00", "2026-01-01 01:00")
+    bed.store.change_group(bed.admin, shop.group.uuid, lambda group: replace(group, options={"debounce": 60}))
+    (needed,) = send(bed, call_of(shop.group))
+    assert isinstance(needed, EvaluationNeeded)
+    call = accepted(bed, shop.group, evaluation=Evaluation(version=needed.version, debounce_s=60))
+    shop.uuids |= {line.service_name.removeprefix("shop/"): line.action_uuid for line in call.lines}
+    assert [hold.kind for hold in shop["web"].holds] == [HoldKind.DEBOUNCE, HoldKind.FREEZE, HoldKind.PREDECESSOR]
+    bed.clock.move(60)
+    assert shop.run() == []
+    bed.clock.move(3600)
+    assert shop.run() == ["db", "web"]
+
+
+def test_a_rollback_cancels_a_follower_and_so_those_that_follow_it(bed: StoreBed) -> None:
+    names = {"db": "", "web": "db", "proxy": "web"}
+    for digest in "ab":
+        ran = ImageFacts(reference="app:latest", digest="sha256:" + digest * 64)
+        bed.sync(*(replace(service(name, after), image=ran) for name, after in names.items()))
+    shop = Layers(bed, names)
+    web = shop["web"].service_uuid
+    bed.store.roll_back(bed.admin, web, image=None, hold=False, reason="", origin=ORIGIN)
+    assert shop["web"].state is ActionState.CANCELED
+    assert shop.run() == ["db web"]
+    assert shop["proxy"].reason == "shop/web was canceled"
 
 
 def test_a_held_predecessor_is_waited_for(bed: StoreBed) -> None:

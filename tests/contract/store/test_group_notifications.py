@@ -1,5 +1,7 @@
 """Group calls: each target is told of the end of a call once, or of each action."""
 
+import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,11 +9,15 @@ import pytest
 
 from tests.contract.store.test_groups import accepted, add_group
 from tests.contract.store.test_notifier_queue import add, stored
-from tests.contract.store.test_outbox import ALL
+from tests.contract.store.test_outbox import ALL, DOCS, shape
 from tests.support.stores import StoreBed
 from tutumd.model import Outcome
 from tutumd.model.groups import MAX_SERVICES, Group
 from tutumd.model.notifications import MAX_PAYLOAD_BYTES, Notification, encode
+from tutumd.notifier.texts import page_links
+from tutumd.web.api.notifications import NOTIFICATION
+from tutumd.web.api.schemas import show
+from tutumd.web.messages.notifications import name_subject
 
 pytestmark = pytest.mark.dialect
 
@@ -63,6 +69,19 @@ def test_a_target_is_told_of_all_actions_together_or_of_each(bed: StoreBed, shop
     ]
     assert sorted(events(bed, "apart")) == ["canceled", "failed", "succeeded"]
     assert shop.uuid not in encode(message.payload).decode()
+    assert page_links(message, "https://t") == {"group_call": f"https://t/groupcall/{call.number}/"}
+    assert name_subject(message) == "group all"
+    assert show(NOTIFICATION, message)["group_call"] == f"/api/v1/webhook/groupcall/{call.number}/"
+
+
+def test_the_reference_has_each_field_of_a_group_call(bed: StoreBed, shop: Group) -> None:
+    add(bed)
+    accepted(bed, shop)
+    run(bed, failing=["db"])
+    text = (DOCS / "reference/notifications.md").read_text()
+    examples = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL)]
+    (example,) = [each for each in examples if "group" in each["data"]]
+    assert shape(messages(bed)[0].payload) == shape(example)
 
 
 def test_it_is_told_after_the_last_action_has_ended(bed: StoreBed, shop: Group) -> None:

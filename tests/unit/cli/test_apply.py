@@ -1,5 +1,6 @@
 """`tutum apply`: what is told when the server fails in the middle."""
 
+import tomllib
 from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
@@ -142,3 +143,12 @@ def test_export_of_a_gone_service_does_not_name_its_successor(api: FakeApi, tutu
     api.services.append(gone)
     api.script([httpx2.Response(200, json=gone), httpx2.Response(200, json={"objects": [service(WEB, "web")]})])
     assert f'[[service]]\nname = "{OTHER_WEB}"\n' in tutum_command("export", OTHER_WEB).out
+
+
+def test_export_of_identity_tokens_names_no_secret(api: FakeApi, tutum_command: Tutum) -> None:
+    claims = {"repository": ["me/shop"], "https://a.example/team": ["x"]}
+    api.handlers[0]["verify"] = {"preset": "oidc", "issuer": "https://gitlab.com", "claims": claims, "secrets_set": 0}
+    exported = tutum_command("export", "web").out
+    [told] = [line for line in exported.splitlines() if line.startswith("verify = ")]
+    assert tomllib.loads(told)["verify"] == {"preset": "oidc", "issuer": "https://gitlab.com", "claims": claims}
+    assert "Secrets" not in exported

@@ -7,6 +7,7 @@ import pytest
 
 from tests.unit.cli.conftest import Ran, Tutum
 from tests.unit.sdk.fake_api import DEPLOY, GROW, ROTATED, WEB, FakeApi
+from tutum.cli.handler_text import call_advice
 from tutum.webhook_handler import FIELDS
 
 OLD_DATE = "Mon, 13 Oct 2014 11:01:43 +0000"
@@ -152,3 +153,8 @@ def test_unused_lists_handlers_of_all_services(api: FakeApi, tutum_command: Tutu
     ran = tutum_command("webhook-handler", "unused")
     assert (ran.code, ran.out) == (0, "")
     assert "in the last 90 days" in ran.err
+
+
+def test_the_url_of_a_handler_with_identity_tokens_is_no_password() -> None:
+    assert "password" in call_advice({"verify": {"preset": "github"}})
+    assert "password" not in call_advice({"verify": {"preset": "oidc"}})

@@ -29,7 +29,7 @@ def of_group(event: str, name: str | None, *lines: tuple[str, str, str]) -> dict
     return about(
         event,
         group={"number": 9, "name": name},
-        group_call={"number": 12, "state": lines[0][1]},
+        group_call={"number": 12, "state": lines[0][1], "caller": "me/shop@main, by ada" if name else None},
         reason={"text": f"shop/{lines[0][0]}: {lines[0][2]}"},
         count=len(lines),
         lines=[
@@ -112,12 +112,13 @@ def test_a_title_names_the_subject_and_the_reason(message: dict[str, Any], title
             [
                 "shop/db: failed: it exited with 1",
                 "shop/web: canceled: shop/db failed",
+                "Called by me/shop@main, by ada",
                 "2026-01-31 03:04:05 UTC",
                 "https://t/action/a/",
             ],
         ),
         (
-            of_group("action.succeeded", "shop", *MANY),
+            of_group("action.succeeded", None, *MANY),
             [
                 *(f"shop/web{number}: success" for number in range(10)),
                 "and 2 more services",

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from starlette.types import Message, Scope
 
+from tests.support.identity_tokens import AUDIENCE, IssuerKeys, claims_of, public_jwk, sign
 from tests.unit.web.contexts import NOW, web_context
 from tutumd.application.admission.evaluate import MAX_QUICK_BYTES, parse_options, write_stored
 from tutumd.application.refused_calls import MAX_REFUSED
@@ -170,6 +171,24 @@ OTHERS: dict[str, tuple[Mapping[str, Any] | None, Scope, bytes]] = {
     "max_uses": ({**TOKEN, "max_uses": 3}, scope_of(PATH, SENT), BODY),
     "cannot be read": (TOKEN, scope_of(PATH, Unread(SENT)), BODY),
 }
+
+
+def test_identity_tokens_are_judged_alike_and_are_the_key() -> None:
+    options = {"verify": {"preset": "oidc", "issuer": "github", "claims": {"repository": "me/shop"}}}
+    keyed = [(b"idempotency-key", b"k"), (b"authorization", f"Bearer {sign(claims_of(NOW))}".encode())]
+    calls = []
+    for respond in (respond_fast, respond_slowly):
+        intake = RecordingIntake()
+        context = remembering_context(intake, options)
+        context.issuer_keys, context.public_origin = IssuerKeys(), AUDIENCE
+        assert asyncio.run(respond(context, scope_of(PATH, keyed), BODY))[0] == 202
+        calls += intake.calls
+    assert calls[0] == calls[1]
+    assert calls[0].key == "oidc:a8d1"
+    assert str(calls[0].evaluation and calls[0].evaluation.caller) == "me/shop@main, run 123, by ada"
+    unknown = remembering_context(RecordingIntake(), options)
+    unknown.issuer_keys, unknown.public_origin = IssuerKeys(public_jwk("ES256")), AUDIENCE
+    assert not FastPath(unknown, CallEndpoint(unknown)).handle(scope_of(PATH, keyed), BODY, lambda *_: None)
 
 
 @pytest.mark.parametrize("what", OTHERS)

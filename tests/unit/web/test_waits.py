@@ -36,5 +36,5 @@ def test_a_wait_lists_all_that_holds_an_action() -> None:
     assert wait("no worker", hold(HoldKind.HOLD, Reason("held"), "ada", None)) == "held (by ada); no worker"
     assert wait("", hold(HoldKind.FREEZE, WINDOW.why, "bob", None)).startswith("freeze window Fri 16:00 to Mon 06:00")
     before = hold(HoldKind.PREDECESSOR, Reason("predecessor", ("shop/db, shop/cache", "12")), until=None)
-    assert wait("", before) == "waits for shop/db, shop/cache (call 12 of a group)"
+    assert wait("", before) == "waits for shop/db, shop/cache of group call 12"
     assert wait("waiting for its turn") == "waiting for its turn"

@@ -177,7 +177,7 @@ class Budget:
     """Counts the steps of an evaluation. Raises EvaluationError if there are too many steps."""
 
     def __init__(self) -> None:
-        self._left: float = BUDGET
+        self._left: float = BUDGET - 1  # at BUDGET, the first step would already pause
 
     def charge(self, steps: float) -> None:
         """Count steps, and yield to other threads now and then."""

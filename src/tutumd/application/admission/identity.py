@@ -106,8 +106,8 @@ def read_caller(payload: Mapping[str, Any]) -> Caller:
     """Return who called, by the claims of GitHub, Forgejo or GitLab."""
 
     def first(*names: str) -> str:
-        text = next((value for name in names if (value := _text_of(payload.get(name)))), "")
-        return "".join(char for char in text if char.isprintable())[:_MAX_CALLER_TEXT]
+        text = next((value for name in names if (value := _text_of(payload.get(name)))), "")[:_MAX_CALLER_TEXT]
+        return text if text.isprintable() else "".join(filter(str.isprintable, text))
 
     return Caller(
         repository=first("repository", "project_path", "sub"),

@@ -51,14 +51,11 @@ class IssuerKeyCache(KeyLookup, Protocol):
 
 
 class NoKeys:
-    """A cache without keys."""
+    """A lookup without keys."""
 
     def find(self, url: str, kid: str) -> KeyFault:
         """Return that the keys are missing."""
         return KeyFault.MISSING_KEYS
-
-    async def refreshed(self, url: str) -> None:
-        """Return immediately."""
 
 
 _REPOSITORY = ("repository", "repository_id", "repository_owner_id")

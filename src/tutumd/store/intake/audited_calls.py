@@ -1,7 +1,6 @@
-"""Calls in the audit log: those whose caller is known by an identity token."""
+"""Calls in the audit log: those that created an action, if their caller is known by an identity token."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -13,24 +12,28 @@ from tutumd.store.objects import audit
 from tutumd.store.objects.row_mapping import read_service
 
 
-def record(connection: sa.Connection, calls: Sequence[Call], results: Sequence[CallResult], now: datetime) -> None:
-    """Write the accepted calls with identity tokens into the audit log: one entry for equal calls."""
-    accepted = Counter(
-        (call.service_uuid, result.handler_seq, getattr(result, "action_uuid", None), str(call.evaluation.caller))
-        for call, result in zip(calls, results, strict=True)
-        if isinstance(result, Accepted | GroupAccepted)
-        and call.evaluation is not None
-        and call.evaluation.caller is not None
-    )
-    for (service_uuid, handler_seq, action_uuid, details), count in accepted.items():
-        audit.record(
-            connection,
-            None,
-            AuditEvent.CALL_ACCEPTED,
-            now,
-            service=read_service(connection, None, service_uuid) if service_uuid else None,
-            handler=handler_seq,
-            action=action_uuid,
-            details=details,
-            count=count,
-        )
+def record(
+    connection: sa.Connection,
+    calls: Sequence[Call],
+    results: Sequence[CallResult],
+    new_actions: Mapping[str, int],
+    now: datetime,
+) -> None:
+    """Write who called into the audit log, once for each action of `new_actions`, by UUID."""
+    written: set[str] = set()
+    for call, result in zip(calls, results, strict=True):
+        caller = call.evaluation.caller if call.evaluation else None
+        for service_uuid, action_uuid in _actions_of(call, result) if caller else ():
+            if action_uuid in new_actions and action_uuid not in written:
+                written.add(action_uuid)
+                service = read_service(connection, None, service_uuid)
+                what, details = AuditEvent.ACTION_CALLED, str(caller)
+                audit.record(connection, None, what, now, service=service, action=action_uuid, details=details)
+
+
+def _actions_of(call: Call, result: CallResult) -> Iterator[tuple[str, str]]:
+    """Yield service and action of a call, or of each line of a group's call."""
+    if isinstance(result, Accepted):
+        yield call.service_uuid, result.action_uuid
+    elif isinstance(result, GroupAccepted):
+        yield from ((line.service_uuid, line.action_uuid) for line in result.lines)

@@ -280,7 +280,7 @@ def _store_part(
     if isinstance(batch, GroupCoalescer):
         results = group_calls.store(connection, batch, results, seqs, now)
     topics |= batch.engines
-    audited_calls.record(connection, calls, results, now)
+    audited_calls.record(connection, calls, results, seqs, now)
     return complete(results, seqs, holds.read(connection, held, now) if held else {}) if seqs or held else results
 
 

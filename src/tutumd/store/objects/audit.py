@@ -50,7 +50,6 @@ def record(
     handler: int | None = None,
     action: str | None = None,
     details: str = "",
-    count: int = 1,
 ) -> None:
     """Write an entry.
 
@@ -58,7 +57,6 @@ def record(
         by: The user who acted; None: the server itself.
         handler: Its number. The handler's UUID is a credential: no argument may contain it, nor a key or token.
         action: Its UUID.
-        count: Number of equal events.
     """
     access = by.access if by else None
     row = {
@@ -77,11 +75,9 @@ def record(
     }
     alike = _find_alike(connection, row, now)
     if alike is None:
-        connection.execute(sa.insert(audit).values(at=now, count=count, **row))
+        connection.execute(sa.insert(audit).values(at=now, **row))
     else:
-        connection.execute(
-            sa.update(audit).where(audit.c.seq == alike).values(count=audit.c.count + count, last_at=now)
-        )
+        connection.execute(sa.update(audit).where(audit.c.seq == alike).values(count=audit.c.count + 1, last_at=now))
 
 
 def _find_alike(connection: sa.Connection, row: Mapping[str, Any], now: datetime) -> int | None:

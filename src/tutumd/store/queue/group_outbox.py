@@ -24,6 +24,7 @@ _ORDER = (ActionState.FAILED, ActionState.CANCELED, ActionState.SUCCESS)
 _SELECT_COVERED = outbox.SELECT_COVERING.add_columns(
     actions.c.reason,
     actions.c.engine,
+    actions.c.caller,
     services.c.full_name,
     services.c.name.label("service_name"),
     services.c.stack.label("service_stack"),
@@ -112,6 +113,7 @@ def _describe(call: Row, lines: Mapping[str, StoredLine], covered: Sequence[Row]
             "state": first.state,
             "received": payloads.iso(call.received),
             "ended": payloads.iso(now),
+            "caller": first.caller,
         },
         "reason": payloads.reason_of("", "") if is_success else payloads.reason_of(first.reason_code, reason),
         "count": len(covered),

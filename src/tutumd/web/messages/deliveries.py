@@ -95,7 +95,7 @@ SENTENCES: Mapping[str, str] = {
     "held-because": "held: {0}",
     "frozen": "freeze window {0}",
     "frozen-because": "freeze window {0}: {1}",
-    "predecessor": "waits for {0} (call {1} of a group)",
+    "predecessor": "waits for {0} of group call {1}",
     # The order of the services of a group.
     "no-such-member": "no service {0} is called: the service waits for no such service",
     "earlier-order": "the call joined an earlier action, whose order applies",

@@ -70,7 +70,14 @@ def show_url(found: CalledHandler) -> Response:
 def render_url(found: Found) -> Response:
     """Return the page with the URL."""
     url = found.call_url
-    return render(found.request, "handler_url.html", **found.values, url=url, call=write_call(found.handler, url))
+    return render(
+        found.request,
+        "handler_url.html",
+        **found.values,
+        url=url,
+        call=write_call(found.handler, url),
+        has_identity=found.handler.options.get("verify", {}).get("preset") == "oidc",
+    )
 
 
 @router.post(f"{BASE}enable/")
