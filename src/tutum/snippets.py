@@ -5,10 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from shlex import quote
 from typing import Any
-from urllib.parse import quote as quote_query
-from urllib.parse import urlsplit
 
-from tutum.version import __version__
+from tutum.identity_jobs import IDENTITY_JOBS, write_identity_job
 
 _Fields = Mapping[str, Any]
 
@@ -128,38 +126,6 @@ _JOBS = {
     "gitlab": ("redeploy:\n  image: curlimages/curl\n  script:\n    - ", "\n      "),
 }
 
-#: Jobs of a pipeline that call with an identity token. `{call}` holds the lines that call with the token.
-_IDENTITY_JOBS = {
-    "github": """\
-redeploy:
-  runs-on: ubuntu-latest
-  permissions:
-    id-token: write
-  steps:
-    - uses: tutumd/tutumd/action@v{version}
-      with:
-        url: {url}
-        oidc: true{inputs}""",
-    "gitlab": """\
-redeploy:
-  image: curlimages/curl
-  id_tokens:
-    TUTUM_TOKEN:
-      aud: {audience}
-  script:
-    - |
-      {call}""",
-    "forgejo": """\
-redeploy:
-  runs-on: docker
-  enable-openid-connect: true
-  steps:
-    - run: |
-        TUTUM_TOKEN=$(curl -sS --fail -H "Authorization: Bearer $ACTIONS_ID_TOKEN_REQUEST_TOKEN" \\
-          "$ACTIONS_ID_TOKEN_REQUEST_URL&audience={quoted}" | sed -n 's/.*"value" *: *"\\([^"]*\\)".*/\\1/p')
-        {call}""",
-}
-
 #: The senders that have snippets.
 TARGETS = (*_SENDERS, "curl")
 
@@ -178,7 +144,7 @@ def snippet(target: str, url: str, handler: _Fields) -> str:
     if target == "curl":
         return _curl(url, handler)
     sender, verify = _SENDERS[target], handler.get("verify") or {}
-    if verify.get("preset") == "oidc" and target in _IDENTITY_JOBS:
+    if verify.get("preset") == "oidc" and target in IDENTITY_JOBS:
         claims = ", ".join(
             f"{name} {globs if isinstance(globs, str) else ' or '.join(globs)}"
             for name, globs in verify["claims"].items()
@@ -218,33 +184,10 @@ def write_job(target: str, handler: _Fields, url: str = VARIABLE) -> str:
     """
     verify = handler.get("verify") or {}
     if verify.get("preset") == "oidc":
-        return _write_identity_job(_IDENTITY_JOBS[target], handler, url)
+        return write_identity_job(target, url, handler, _find_tag(handler), write_call(url, handler).splitlines()[1:])
     (start, indentation), call = _JOBS[target], write_call(VARIABLE, handler)
     is_block = "\n" in call or ": " in call
     return start + (indentation.join(["|", *call.splitlines()]) if is_block else call)
-
-
-def _write_identity_job(text: str, handler: _Fields, url: str) -> str:
-    given, tag = handler["verify"].get("audience"), _find_tag(handler)
-    inputs = {"audience": given, "tag": tag}
-    audience = find_audience(url, handler)
-    values = {
-        "version": __version__,
-        "url": url,
-        "inputs": "".join(f"\n        {name}: {json.dumps(value)}" for name, value in inputs.items() if value),
-        "audience": json.dumps(audience),
-        "quoted": quote_query(audience, safe=":/"),
-    }
-    for name, value in values.items():
-        text = text.replace(f"{{{name}}}", value)
-    indentation = text.partition("{call}")[0].rpartition("\n")[2]
-    return text.replace("{call}", f"\n{indentation}".join(write_call(url, handler).splitlines()[1:]))
-
-
-def find_audience(url: str, handler: _Fields) -> str:
-    """Return the audience of the identity tokens that a handler accepts."""
-    parts = urlsplit(url)
-    return str((handler.get("verify") or {}).get("audience") or f"{parts.scheme}://{parts.netloc}")
 
 
 def _find_tag(handler: _Fields) -> str:

@@ -141,6 +141,7 @@ class AcceptedLine:
     service_name: str
     action_uuid: str
     joined: bool
+    state: ActionState = ActionState.PENDING
     note: Reason | None = None
 
 

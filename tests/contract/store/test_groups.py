@@ -183,7 +183,10 @@ def test_a_repetition_gets_the_same_group_call(bed: StoreBed, database_url: str)
     bed.clock.move(timedelta(hours=24, seconds=1).total_seconds())
     late = accepted(bed, group, key="x:1")
     assert late.number > other.number
-    bed.finish(bed.claimed(), success=False)
+    claim = bed.claimed()
+    states = [line.state for line in accepted(bed, group, key="x:1").lines]
+    assert sorted(states) == [ActionState.IN_PROGRESS, ActionState.PENDING]
+    bed.finish(claim, success=False)
     assert accepted(bed, group, key="x:1").number > late.number
 
 

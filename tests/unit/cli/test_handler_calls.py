@@ -18,6 +18,14 @@ DELIVERY: dict[str, Any] = {
     "received_datetime": OLD_DATE,
     "ip": "192.0.2.1",
     "user_agent": "GitHub-Hookshot/044aadd",
+    "caller": {
+        "repository": "me/shop",
+        "ref": "refs/heads/main",
+        "sha": "",
+        "actor": "ada",
+        "run": "12",
+        "workflow": "",
+    },
     "body_size": 20000,
     "outcome": "skipped",
     "reason": "the branch is 'dev'",
@@ -121,6 +129,7 @@ def test_one_delivery_is_shown_with_headers_and_body(api: FakeApi, tutum_command
     assert [line[12:] for line in top.splitlines()][1:] == [
         "192.0.2.1",
         "GitHub-Hookshot/044aadd",
+        "me/shop, refs/heads/main, ada, 12",
         "skipped",
         "the branch is 'dev'",
         "-",

@@ -382,7 +382,7 @@ def new_delivery(
     content = call.content
     if evaluation.refuse:
         content, size = REFUSED_CONTENT, len(REFUSED_CONTENT)
-    elif not budget.spend(handler_uuid, size, now_us):
+    elif size and not budget.spend(handler_uuid, size, now_us):
         content, size = EXCESS_CONTENT, len(EXCESS_CONTENT)
     return [
         handler_seq,

@@ -16,8 +16,9 @@ from tutumd.model import Call, DeliveryOutcome, Evaluation, Operation
 from tutumd.ports.intake import CallResult, Intake, OnStored
 from tutumd.ports.queue import Clock
 from tutumd.store.intake import action_inputs, audited_calls, group_calls
+from tutumd.store.intake.called_groups import BatchGroups
 from tutumd.store.intake.coalesce import DELIVERY_COLUMNS, CalledHandler, Coalescer, complete
-from tutumd.store.intake.group_calls import BatchGroups, GroupCoalescer
+from tutumd.store.intake.group_calls import GroupCoalescer
 from tutumd.store.intake.handler_lookup import HandlerCache, find_handlers
 from tutumd.store.intake.plain_calls import PlainCalls
 from tutumd.store.intake.rate_limits import ContentBudget

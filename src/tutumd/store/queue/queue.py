@@ -29,6 +29,8 @@ from tutumd.store.upkeep import delivery_log, retention
 _TRIES = 3
 """Number of searches for an action while other workers claim the found actions, or after a dead worker was found."""
 
+_SELECT_UNSETTLED = sa.select(followers.IS_UNSETTLED)
+
 _FROZEN_AT_ONCE = 500
 """Number of due actions to which a claim applies a freeze window that has begun."""
 
@@ -102,7 +104,7 @@ class SqlQueue(SqlEngineSync, Queue):
         if self._database.dialect.single_writer:  # on other databases, looking does not keep others from writing
             with self._database.read() as connection:
                 claimable = connection.execute(leases.select_claimable(are_away=are_away), parameters).first()
-                if claimable is None and not connection.scalar(sa.select(followers.IS_UNSETTLED)):
+                if claimable is None and not connection.scalar(_SELECT_UNSETTLED):
                     return None
         tries = 0
         while tries < _TRIES:

@@ -164,7 +164,7 @@ group_calls = sa.Table(
     sa.Column("name", sa.String(255)),
     sa.Column("received", UtcTime, nullable=False),
     # Digest of the delivery's key. NULL: it has none.
-    sa.Column("digest", sa.LargeBinary(16)),
+    sa.Column("digest", sa.String(32)),
     # For each service a `StoredLine`.
     sa.Column("lines", sa.JSON, nullable=False),
     # `seq` of one of its actions: after its end, a worker looks whether all have ended. NULL: no worker has looked.

@@ -331,7 +331,7 @@ def render_result(context: WebContext, call: Call, result: Stored) -> Response:
         headers = {uris.ACTION_HEADER: uris.action_uri(result.action_uuid)}
         return Response(encode_accepted(context, call, result), 202, headers, "application/json")
     if isinstance(result, GroupAccepted):
-        return JsonResponse(show_group_accepted(context, call, result), 202)
+        return Response(encode_group_accepted(context, call, result), 202, None, "application/json")
     evaluation = call.evaluation
     if evaluation is not None and evaluation.refuse:
         return JsonResponse({"error": write_refusal(evaluation.refuse)}, 401)
@@ -361,21 +361,21 @@ def encode_accepted(context: WebContext, call: Call, accepted: Accepted) -> byte
     ).encode()
 
 
-def show_group_accepted(context: WebContext, call: Call, accepted: GroupAccepted) -> dict[str, Any]:
-    """Return the fields of the response 202 to a call of a group."""
+def encode_group_accepted(context: WebContext, call: Call, accepted: GroupAccepted) -> bytes:
+    """Return the body of the response 202 to a call of a group."""
     actions = [
         {
             "service": uris.uri("service", line.service_uuid),
             "service_name": line.service_name,
             "action": uris.action_uri(line.action_uuid) if line.action_uuid else None,
-            "state": ActionState.PENDING.value if line.action_uuid else None,
+            "state": line.state.value if line.action_uuid else None,
             "joined": line.joined,
             "note": write_reason(line.note) if line.note else None,
         }
         for line in accepted.lines
     ]
     notes = list_notes(call, accepted)
-    return {
+    fields = {
         "name": accepted.name,
         "uuid": call.handler_uuid,
         "resource_uri": uris.uri("webhook/group", call.handler_uuid),
@@ -384,6 +384,7 @@ def show_group_accepted(context: WebContext, call: Call, accepted: GroupAccepted
         "group_call": uris.uri("webhook/groupcall", str(accepted.number)),
         **({"notes": notes} if notes else {}),
     }
+    return f"{encode_json(fields)}\n".encode()
 
 
 def render_failure(error: Exception) -> JsonResponse:

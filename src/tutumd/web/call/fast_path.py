@@ -24,6 +24,7 @@ from tutumd.application.admission.redact import redact_call, redact_headers, tru
 from tutumd.application.admission.verify import Verification
 from tutumd.application.calls import parse_amount
 from tutumd.model import Accepted, Call, Origin
+from tutumd.model.groups import GroupAccepted
 from tutumd.ports.intake import CallResult
 from tutumd.web import access_log, uris
 from tutumd.web.access_log import log_request, mark_call
@@ -33,6 +34,7 @@ from tutumd.web.call.endpoint import (
     CallEndpoint,
     decode_headers,
     encode_accepted,
+    encode_group_accepted,
     encode_json,
     parse_path,
     render_failure,
@@ -169,13 +171,16 @@ class FastPath:
 
         def on_result(result: CallResult) -> None:
             self._endpoint.settle(call, result)
-            if isinstance(result, Accepted):
+            if isinstance(result, Accepted | GroupAccepted):
                 self._header_cache.keep(parsed)
                 self._context.call_metrics.count(202, began)
-                content = encode_accepted(self._context, call, result)
-                action = uris.action_uri(result.action_uuid).encode()
-                length = (b"content-length", b"%d" % len(content))
-                respond_with_id(202, [length, _JSON, (_ACTION_HEADER, action)], content)
+                headers_sent = [_JSON]
+                if isinstance(result, Accepted):
+                    content = encode_accepted(self._context, call, result)
+                    headers_sent.append((_ACTION_HEADER, uris.action_uri(result.action_uuid).encode()))
+                else:
+                    content = encode_group_accepted(self._context, call, result)
+                respond_with_id(202, [(b"content-length", b"%d" % len(content)), *headers_sent], content)
             else:
                 # The task takes over the ID, for log lines.
                 with structlog.contextvars.bound_contextvars(request_id=request_id.decode()):

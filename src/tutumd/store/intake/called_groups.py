@@ -1,0 +1,289 @@
+"""The groups that a batch calls, the services that the calls concern, and their hidden handlers."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from tutumd.errors import ConflictError, Reason
+from tutumd.model import ActionState, Call, Evaluation, Operation
+from tutumd.model import groups as model
+from tutumd.model.groups import MAX_SERVICES, AcceptedLine, GroupAccepted, GroupSelector
+from tutumd.model.images import split_image
+from tutumd.store.intake.coalesce import WITHOUT_OPTIONS, CalledHandler
+from tutumd.store.intake.sender_keys import REPEAT_WINDOW, digest
+from tutumd.store.objects.groups import StoredLine, lines_from, selector_from
+from tutumd.store.queue.followers import order_services
+from tutumd.store.sql.dialect import dialect_of
+from tutumd.store.tables.accounts import users
+from tutumd.store.tables.actions import actions, group_calls
+from tutumd.store.tables.schema import new_uuid
+from tutumd.store.tables.services import groups, handlers, services
+
+# The groups, not their handlers: the counting of calls locks handlers in another order.
+_LOCK = sa.text(
+    "SELECT FROM groups WHERE handler_seq IN (SELECT seq FROM handlers WHERE uuid = ANY(:uuids) OR old_uuid ="
+    " ANY(:uuids)) ORDER BY handler_seq FOR NO KEY UPDATE"
+)
+_FIELDS = ("uuid", "seq", "name", "operation", "options", "version", "uses", "rate_tat", "old_uuid", "old_until")
+_OF_SERVICE = ("uuid", "full_name", "image_name", "owner", "terminated", "bound", "name", "engine", "after")
+_hidden = handlers.alias("hidden")
+_of_group: sa.BindParameter[int] = sa.bindparam("of_group")
+_uuids: sa.BindParameter[Any] = sa.bindparam("uuids", expanding=True)
+_STACK: sa.ColumnElement[str] = sa.case((services.c.part_of != "", services.c.part_of), else_=services.c.stack)
+_OF_GROUP: Mapping[str, Any] = {
+    **dict.fromkeys(("service_uuid", "engine", "notes", "left_tags"), ""),
+    **dict.fromkeys(("action_uuid", "action_seq", "action_due", "action_created", "debounced_until")),
+}
+GONE = Reason("service-gone")
+_GROUPS = (
+    sa.select(*(handlers.c[name] for name in _FIELDS), groups, users.c.name.label("owner"), users.c.is_admin)
+    .join(groups, groups.c.handler_seq == handlers.c.seq)
+    .join(users, users.c.uuid == groups.c.user_uuid)
+    .where(sa.or_(handlers.c.uuid.in_(_uuids), handlers.c.old_uuid.in_(_uuids)))
+)
+_SELECTED = (
+    sa.select(*(services.c[name] for name in _OF_SERVICE), _STACK.label("stack"), _hidden.c.uuid.label("hidden_uuid"))
+    .outerjoin(_hidden, sa.and_(_hidden.c.group_seq == _of_group, _hidden.c.service_uuid == services.c.uuid))
+    .order_by(services.c.full_name, services.c.uuid)
+)
+# Built once: to build a statement takes longer than to execute it.
+_LISTED = _SELECTED.where(services.c.uuid.in_(_uuids))
+_OF_STACK = _SELECTED.where(services.c.engine == sa.bindparam("of_engine"), sa.bindparam("of_stack") == _STACK)
+
+
+class Member(NamedTuple):
+    """A service that a call of a group concerns.
+
+    Attributes:
+        tag: Tag that the call deploys; None: the service's own.
+        note: Why the call leaves the service out, or why a dependency has no effect.
+        is_left_out: Whether the call leaves the service out.
+        before: UUIDs of the services that the service waits for.
+    """
+
+    service_uuid: str
+    service_name: str
+    tag: str | None = None
+    note: Reason | None = None
+    is_left_out: bool = False
+    before: tuple[str, ...] = ()
+
+
+_Chosen = tuple[int, tuple[tuple[str, str], ...], str | None]
+"""What decides about the services of a call: the group, the pushed images, and the tag."""
+
+
+class BatchGroups:
+    """The groups that a batch calls, with their services. The groups are locked until the transaction ends.
+
+    Attributes:
+        handlers: The groups by the UUID in the called URL, as handlers without a service.
+        earlier: Calls of the last day that a repetition gets, by the group's number and the key.
+    """
+
+    def __init__(self, connection: sa.Connection, calls: Sequence[Call], now: datetime) -> None:
+        """Read the groups and their services, before the services are locked: all services of a batch are locked in
+        one order.
+        """
+        self.handlers: dict[str, CalledHandler] = {}
+        self.earlier: dict[tuple[int, str], GroupAccepted] = {}
+        self._now = now
+        self._rows: dict[int, Any] = {}
+        self._members: dict[_Chosen, list[Member]] = {}
+        self._errors: dict[_Chosen, ConflictError] = {}
+        self._hidden: dict[tuple[int, str], str] = {}
+        self._read_groups(connection, sorted({call.handler_uuid for call in calls}))
+        for call in calls:
+            handler = self.handlers.get(call.handler_uuid)
+            if handler is None or not _may_act(handler, call.evaluation):
+                continue
+            chosen = _choice(handler, call.evaluation or WITHOUT_OPTIONS)
+            if chosen not in self._members:
+                try:
+                    self._members[chosen] = self._read_members(connection, chosen)
+                except ConflictError as error:
+                    self._members[chosen], self._errors[chosen] = [], error
+        self._read_earlier(connection, calls)
+
+    @property
+    def service_uuids(self) -> set[str]:
+        """The services that the batch concerns."""
+        return {member.service_uuid for members in self._members.values() for member in members}
+
+    def members(self, handler: CalledHandler, evaluation: Evaluation) -> list[Member] | ConflictError:
+        """Return the services that a call concerns, each after those that it waits for, or why the call is refused."""
+        chosen = _choice(handler, evaluation)
+        return self._errors.get(chosen) or self._members[chosen]
+
+    def row(self, handler: CalledHandler) -> Any:
+        """Return the group of a handler."""
+        return self._rows[handler.seq]
+
+    def hidden_uuid(self, handler: CalledHandler, service_uuid: str) -> str:
+        """Return the UUID of the hidden handler of a service; empty if the service was terminated meanwhile."""
+        return self._hidden.get((handler.seq, service_uuid), "")
+
+    def look_up(self, call: Call) -> Iterator[Call]:
+        """Yield calls of all hidden handlers of the batch, with which they are looked up."""
+        return (replace(call, service_uuid=service, handler_uuid=uuid) for (_, service), uuid in self._hidden.items())
+
+    def create_handlers(self, connection: sa.Connection) -> None:
+        """Create the hidden handlers that are missing. The services are locked."""
+        wanted = [
+            (seq, member.service_uuid)
+            for (seq, *_), members in self._members.items()
+            for member in members
+            if not member.is_left_out
+        ]
+        missing = [pair for pair in dict.fromkeys(wanted) if pair not in self._hidden]
+        if not missing:
+            return
+        asked = services.c.uuid.in_({service for _, service in missing})
+        alive = set(connection.scalars(sa.select(services.c.uuid).where(asked, sa.not_(services.c.terminated))))
+        new: list[dict[str, Any]] = [
+            {
+                "uuid": new_uuid(),
+                "service_uuid": service,
+                "group_seq": seq,
+                "operation": Operation.REDEPLOY.value,
+                "created": self._now,
+            }
+            for seq, service in missing
+            if service in alive
+        ]
+        if new:
+            connection.execute(sa.insert(handlers), new)
+        for row in new:
+            self._hidden[row["group_seq"], row["service_uuid"]] = row["uuid"]
+
+    def _read_groups(self, connection: sa.Connection, uuids: Sequence[str]) -> None:
+        if not dialect_of(connection).single_writer:
+            dialect_of(connection).execute_later(connection, _LOCK, {"uuids": list(uuids)})
+        for row in connection.execute(_GROUPS, {"uuids": list(uuids)}):
+            values = {name: getattr(row, name) for name in _FIELDS}
+            handler = CalledHandler(**{**_OF_GROUP, **values, "old_until": None})
+            self._rows[row.seq] = row
+            self.handlers[row.uuid] = handler
+            if row.old_uuid is not None and row.old_until > self._now:
+                self.handlers[row.old_uuid] = handler
+
+    def _read_members(self, connection: sa.Connection, chosen: _Chosen) -> list[Member]:
+        """Return the services that a call concerns, in the listed order, else by name, and then by their dependencies.
+
+        Raises:
+            ConflictError: There are too many, or they depend on each other in a cycle.
+        """
+        seq, pushed, tag = chosen
+        group = self._rows[seq]
+        selector = selector_from(group.selector)
+        rows = _select(connection, seq, selector, pushed)
+        permitted = [
+            row for row in rows if row.bound and not row.terminated and (group.is_admin or row.owner == group.owner)
+        ]
+        self._hidden |= {(seq, row.uuid): row.hidden_uuid for row in permitted if row.hidden_uuid}
+        if selector.image:
+            matching = ((row, _match(row.image_name, pushed, tag)) for row in permitted)
+            members = [Member(row.uuid, row.full_name, found or None) for row, found in matching if found is not None]
+        elif selector.stack:
+            members = [Member(row.uuid, row.full_name, tag) for row in permitted]
+        else:
+            names = {row.uuid: row.full_name for row in permitted}
+            members = [
+                Member(uuid, names[uuid], tag) if uuid in names else Member(uuid, uuid, note=GONE, is_left_out=True)
+                for uuid in selector.services
+            ]
+        if len(members) > MAX_SERVICES:
+            raise ConflictError(f"the group has more than {MAX_SERVICES} services now: nothing was done")
+        return _in_order(members, permitted, model.Sequence(group.sequence))
+
+    def _read_earlier(self, connection: sa.Connection, calls: Sequence[Call]) -> None:
+        keyed = {
+            (handler.seq, digest(call.key).hex()): call.key
+            for call in calls
+            if call.key is not None and (handler := self.handlers.get(call.handler_uuid)) is not None
+        }
+        if not keyed:
+            return
+        c = group_calls.c
+        of_keys = sa.and_(c.handler_seq.in_({seq for seq, _ in keyed}), c.digest.in_({key for _, key in keyed}))
+        rows = connection.execute(
+            sa.select(group_calls).where(of_keys, c.received > self._now - REPEAT_WINDOW).order_by(c.seq)
+        ).all()
+        asked = {line.action_seq for row in rows for line in lines_from(row) if line.action_seq}
+        ended_badly = (ActionState.FAILED.value, ActionState.CANCELED.value)
+        works = sa.and_(actions.c.seq.in_(asked), actions.c.state.not_in(ended_badly))
+        working = {
+            seq: ActionState(state)
+            for seq, state in connection.execute(sa.select(actions.c.seq, actions.c.state).where(works))
+        }
+        for row in rows:
+            lines = lines_from(row)
+            key = keyed.get((row.handler_seq, row.digest))
+            if key is not None and all(line.action_seq in working for line in lines if line.action_seq):
+                accepted = tuple(accepted_line(line, working.get(line.action_seq or 0)) for line in lines)
+                self.earlier[row.handler_seq, key] = GroupAccepted(
+                    name=row.name, handler_seq=row.handler_seq, number=row.seq, lines=accepted
+                )
+
+
+def _in_order(members: Sequence[Member], rows: Sequence[Any], sequence: model.Sequence) -> list[Member]:
+    """Return services in the order of their dependencies; those that are left out come last."""
+    if sequence is model.Sequence.NONE:
+        return list(members)
+    by_uuid = {member.service_uuid: member for member in members}
+    found = {row.uuid: row for row in rows}
+    order = order_services([found[member.service_uuid] for member in members if not member.is_left_out], sequence)
+    ordered = [
+        by_uuid.pop(uuid)._replace(before=order.predecessors.get(uuid, ()), note=order.notes.get(uuid))
+        for uuid in order.uuids
+    ]
+    return ordered + list(by_uuid.values())
+
+
+def _may_act(handler: CalledHandler, evaluation: Evaluation | None) -> bool:
+    """Return whether a call may concern services, by its evaluation."""
+    if evaluation is None:
+        return handler.options == "{}"
+    return evaluation.version == handler.version and not (evaluation.refuse or evaluation.skip or evaluation.invalid)
+
+
+def _choice(handler: CalledHandler, evaluation: Evaluation) -> _Chosen:
+    return handler.seq, evaluation.pushed, evaluation.tag
+
+
+def _select(
+    connection: sa.Connection, seq: int, selector: GroupSelector, pushed: Sequence[tuple[str, str]]
+) -> Sequence[Any]:
+    """Return the services that a selector may select, with their hidden handlers; names of images are compared
+    later.
+    """
+    if selector.services:
+        return connection.execute(_LISTED, {"of_group": seq, "uuids": selector.services}).all()
+    if selector.stack:
+        of_stack = {"of_engine": selector.engine, "of_stack": selector.stack}
+        return connection.execute(_OF_STACK, {"of_group": seq, **of_stack}).all()
+    last = {repository.rpartition("/")[2] for repository, _ in pushed}
+    of_image = sa.or_(sa.false(), *(services.c.image_name.icontains(name, autoescape=True) for name in last))
+    return connection.execute(_SELECTED.where(of_image), {"of_group": seq}).all()
+
+
+def _match(image_name: str, pushed: Sequence[tuple[str, str]], tag: str | None) -> str | None:
+    """Return the tag to deploy if a pushed image is that of a service, `""` for its own tag; None if none is."""
+    repository, own = split_image(image_name)
+    tags = {each for name, each in pushed if name == repository}
+    return tag if tag in tags else "" if own in tags else None
+
+
+def accepted_line(line: StoredLine, state: ActionState | None = None) -> AcceptedLine:
+    """Return a line for the caller; `state` is the state of an earlier action."""
+    return AcceptedLine(
+        service_uuid=line.service_uuid,
+        service_name=line.service_name,
+        action_uuid=line.action_uuid,
+        joined=line.joined,
+        state=state or ActionState.PENDING,
+        note=line.reason,
+    )
