@@ -170,7 +170,7 @@ def test_the_page_of_a_follower_says_what_it_waits_for(dashboard: DashboardBed, 
     group = make(visitor, stack="", services="web\ndb", sequence="listed")
     assert isinstance(call(dashboard, url_of(group)), GroupAccepted)
     page = visitor.get("/groupcall/1/")
-    waits = "waits for shop/web (call 1 of a group)"
+    waits = "waits for shop/web of group call 1"
     (row,) = (each for each in page.find("tr") if each.find("a", "shop/db"))
     assert waits in row.text
     action = visitor.get(row.find("a", "Pending")[0].attributes["href"])
