@@ -72,6 +72,17 @@ def test_a_sender_that_is_connected_twice_at_once_has_one_handler(twice: Twice) 
 
 
 @pytest.mark.slow
+def test_a_group_that_is_made_and_rotated_twice_at_once_is_one_with_one_new_url(twice: Twice) -> None:
+    page = twice.get("/groups/new/")
+    made = twice.send(page, "Create the group", name="all", services="twice")
+    assert [each.status for each in made] == [200, 200] and made[0].path == made[1].path
+    rotated = twice.send(made[0], "Make a new URL", grace="1d")
+    assert ["The group has a new URL." in each.text for each in rotated] == [True, True]
+    [group] = twice.server.objects("/api/v1/webhook/group/")
+    assert group["url"] == rotated[0].submit("Show the URL").copies["Copy the URL"].removeprefix(twice.server.url)
+
+
+@pytest.mark.slow
 def test_a_handler_that_is_rotated_twice_at_once_keeps_its_old_url_for_the_grace(twice: Twice) -> None:
     skips = {"preset": "branch", "branch": ["other"]}
     made = twice.server.make_handler(twice.service, name=f"rotated-{uuid.uuid4()}", filter=skips)

@@ -166,6 +166,19 @@ def test_the_page_of_a_call_has_a_line_for_each_service(dashboard: DashboardBed,
     assert "Call #1 of all" in visitor.get(page.path).text
 
 
+def test_the_page_of_a_follower_says_what_it_waits_for(dashboard: DashboardBed, visitor: Visitor) -> None:
+    group = make(visitor, stack="", services="web\ndb", sequence="listed")
+    assert isinstance(call(dashboard, url_of(group)), GroupAccepted)
+    page = visitor.get("/groupcall/1/")
+    waits = "waits for shop/web of group call 1"
+    (row,) = (each for each in page.find("tr") if each.find("a", "shop/db"))
+    assert waits in row.text
+    action = visitor.get(row.find("a", "Pending")[0].attributes["href"])
+    assert waits in find_card(action, "Holds").text
+    assert "when the actions before it have ended" in find_card(action, "Holds").text
+    assert action.follow("#1 of all").path == page.path
+
+
 def test_pages_of_services_name_the_group_as_the_caller(dashboard: DashboardBed, visitor: Visitor) -> None:
     group = make(visitor)
     call(dashboard, url_of(group))

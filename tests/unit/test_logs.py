@@ -29,7 +29,11 @@ def restored() -> Iterator[None]:
     "uuid", [UUID, UUID.upper(), UUID.replace("-", "%2D"), UUID.replace("-", "%2d"), "%37" + UUID[1:]]
 )
 def test_handlers_are_hidden_however_their_path_is_spelled(slash: str, uuid: str) -> None:
-    for text in (f"GET /webhook/handler{slash}{uuid}{slash}call/", f"Referer: https://a/HANDLER{slash}{uuid}"):
+    for text in (
+        f"GET /webhook/handler{slash}{uuid}{slash}call/",
+        f"GET /webhook/group{slash}{uuid}{slash}call/",
+        f"Referer: https://a/HANDLER{slash}{uuid}",
+    ):
         assert uuid[4:20].lower() not in logs.redact(text).lower()
 
 

@@ -13,8 +13,8 @@ from tutumd.store.tables.upgrade import SCRIPTS
 pytestmark = pytest.mark.dialect
 
 FROZEN = {
-    "sqlite": "e979dda130cbb7a53d4dfec2efebfd1d70d7f62ab0f931731097918366e3e2f8",
-    "postgresql": "afbb8956e1b35b0e49a23b1da109563654a2436252666bc48049d3de360c9fc9",
+    "sqlite": "dcd28ccc4efc53e4c5c21209ca563fb69eb85c067386e94df6e34b6a08ceea02",
+    "postgresql": "c37adf583a06ad1d5cec22bba477c231251b8ffc943ec00964a97c2d72900694",
 }
 """Digests of the schema. From the tag v0.1.0 on, they never change: a change of the schema is another migration."""
 SCHEMA = {

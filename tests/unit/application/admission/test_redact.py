@@ -110,7 +110,7 @@ def test_what_lets_somebody_in_is_not_stored(name: str) -> None:
     )
 
 
-@pytest.mark.parametrize("place", ["webhook/handler", "trigger"])
+@pytest.mark.parametrize("place", ["webhook/handler", "webhook/group", "trigger"])
 @pytest.mark.parametrize("slash", ["/", "//", "%2F", "%2f", "%252F"])
 @pytest.mark.parametrize(
     "uuid", ["0224815A-c156-44e4-92d7-997c69354438", "0224815A%2Dc156%2D44e4%2d92d7%2D997c69354438"]
