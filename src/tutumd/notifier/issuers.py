@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from tutumd.application.admission.json_checks import is_shallow
 from tutumd.errors import UnavailableError
 from tutumd.notifier.outbound import Outbound, UnreachableError
 from tutumd.ports.notifications import NotificationQueue
@@ -75,6 +76,6 @@ def _read_object(outbound: Outbound, url: str) -> dict[str, object]:
         found = json.loads(outbound.get(url))
     except (ValueError, RecursionError):
         found = None
-    if not isinstance(found, dict):
+    if not isinstance(found, dict) or not is_shallow(found):
         raise UnreachableError(f"{urlsplit(url).hostname} sent no JSON object")
     return found

@@ -70,6 +70,13 @@ def hang(connection: socket.socket, ended: Event) -> None:
         pytest.param(answers(302, "Location: /other"), {}, "127.0.0.1 responded with the status 302", 2, id="redirect"),
         pytest.param(answers(200, body=b"<html>"), {}, "127.0.0.1 sent no JSON object", 2, id="HTML"),
         pytest.param(answers(200, body=b"[" * 100_000), {}, "127.0.0.1 sent no JSON object", 2, id="deep JSON"),
+        pytest.param(
+            answers(200, body=b'{"keys":' + b"[" * 200 + b"]" * 200 + b"}"),
+            {},
+            "127.0.0.1 sent no JSON object",
+            2,
+            id="JSON of 200 levels",
+        ),
         pytest.param(json_answer({"keys": 1}), {}, "http://127.0.0.1 sent no JSON Web Key Set", 2, id="no keys"),
         pytest.param(
             answers(200, body=b" " * (DOCUMENT_BYTES + 1)), {}, "127.0.0.1 sent more than 1 MiB", 2, id="long"
