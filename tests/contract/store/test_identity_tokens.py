@@ -1,8 +1,8 @@
 """Calls with identity tokens: a token runs once, its claims are recorded, and newer keys are requested."""
 
 import json
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -11,9 +11,12 @@ import sqlalchemy as sa
 
 from tests.support.identity_tokens import AUDIENCE, ISSUER, IssuerKeys, claims_of, public_jwk, sign
 from tests.support.replica import Replica, make
-from tests.support.stores import StoreBed, query, second_intake
+from tests.support.stores import StoreBed, call, query, second_intake
 from tutumd.application.admission.issuers import IssuerKind
-from tutumd.model import AuditFilters
+from tutumd.model import Accepted, AuditFilters, Caller, Evaluation
+from tutumd.ports.intake import CallResult
+from tutumd.store.queue.notifier_queue import SqlNotificationQueue
+from tutumd.store.sql.wakeup import Wakeup
 from tutumd.store.tables.schema import metadata
 
 pytestmark = pytest.mark.dialect
@@ -131,6 +134,14 @@ def test_the_claims_are_recorded_and_the_token_is_not(bed: StoreBed, replica: Re
     assert all(part not in written for part in token.split(".")[1:])
 
 
+def test_a_call_that_joins_is_not_in_the_audit_log_as_the_one_that_made_the_action(bed: StoreBed) -> None:
+    handler, results = bed.handler("web"), Future[Sequence[CallResult]]()
+    known = Evaluation(version=0, caller=Caller(repository="me/shop"))
+    bed.intake.store([call(handler), replace(call(handler), evaluation=known)], results.set_result)
+    assert all(isinstance(each, Accepted) for each in results.result(60))
+    assert bed.store.audit(bed.admin, AuditFilters(what="action called")).entries == ()
+
+
 def dump(bed: StoreBed) -> str:
     """Return every row of the database as text."""
     with bed.database.read() as connection:
@@ -167,6 +178,14 @@ def test_a_refusal_shows_values_to_the_owner_alone(bed: StoreBed, replica: Repli
     assert (status, answer["error"]) == (401, "the claim repository of the identity token does not match")
     [delivery] = replica.request("GET", f"{handler}delivery/")[1]["objects"]
     assert delivery["reason"].endswith("does not match: it is 'you/secret', not 'me/shop'")
+    trial = json.dumps({"headers": {"Authorization": f"Bearer {token_of(bed)}"}}).encode()
+    assert replica.request("POST", f"{handler}test/", trial)[1]["verdict"] == "go"
+
+
+def test_the_first_trial_of_a_process_reads_the_stored_keys(bed: StoreBed) -> None:
+    replica = Replica(bed, **SETTINGS)
+    handler = make(bed, replica, verify=VERIFY)
+    SqlNotificationQueue(bed.database, bed.clock, Wakeup()).save_keys(ISSUER, json.dumps({"keys": [public_jwk()]}), "")
     trial = json.dumps({"headers": {"Authorization": f"Bearer {token_of(bed)}"}}).encode()
     assert replica.request("POST", f"{handler}test/", trial)[1]["verdict"] == "go"
 
