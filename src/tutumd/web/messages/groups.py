@@ -33,7 +33,9 @@ def describe_order(group: Group) -> str:
 
 def summarize_call(call: GroupCall) -> str:
     """Return how many services are in which state, such as `2 success, 1 failed, 1 left out`."""
-    states = Counter("left out" if each.action is None else each.action.state.lower() for each in call.lines)
+    states = Counter(
+        each.action.state.lower() if each.action else "left out" if each.note else "unknown" for each in call.lines
+    )
     return ", ".join(f"{number} {state}" for state, number in states.items())
 
 
