@@ -68,6 +68,8 @@ def test_a_group_is_made_shown_changed_and_revoked(dashboard: DashboardBed, visi
     same = changed.follow("Edit").submit("Save")
     assert same.alert == "Nothing was different, so nothing is changed."
     assert isinstance(call(dashboard, url), EvaluationNeeded)  # it has a debounce
+    refused = same.follow("Edit").submit("Save", services="nobody")
+    assert (refused.status, "nobody" in refused.alert) == (404, True)
     rotated = same.submit("Make a new URL", grace="0")
     assert rotated.alert == "The group has a new URL. Show it and give it to the sender."
     assert isinstance(call(dashboard, url), NotFoundError)

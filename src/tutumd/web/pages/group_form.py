@@ -10,14 +10,13 @@ from fastapi.responses import Response
 from tutumd.application import groups as rules
 from tutumd.application.admission.json_checks import split_texts
 from tutumd.application.handlers import public_options
-from tutumd.errors import ConflictError, InvalidInputError, NotFoundError, SettingsError
+from tutumd.errors import ConflictError, InvalidInputError, NotFoundError
 from tutumd.model import Handler, Operation, User
 from tutumd.model.groups import Group, GroupSelector, NewGroup
 from tutumd.web.context import WebContext, context
-from tutumd.web.errors import describe_error
 from tutumd.web.messages.groups import FAILURES, ORDERS
 from tutumd.web.pages.group_routes import CRUMBS, GROUP_BASE, ChangedGroup, FoundGroup
-from tutumd.web.pages.handler_form import form_values, read_form
+from tutumd.web.pages.handler_form import form_values, read_form, save
 from tutumd.web.pages.rendering import go_to, render
 from tutumd.web.pages.service_buttons import name_in_command
 from tutumd.web.pages.visitors import Form, Operator, SentForm, fingerprint
@@ -78,18 +77,13 @@ def change_group(found: ChangedGroup, form: SentForm) -> Response:
     document |= {name: form[name] for name in _ORDER if form.get(name, before[name]) != before[name]}
     if any(form.get(name, before[name]).split() != before[name].split() for name in ("services", "stack", "image")):
         document |= _read_selector(form)
-    if not document:
-        return go_to(found.request, found.place, "unchanged")
-    try:
-        if form.get("seen") != _fingerprint(found.group):
-            raise ConflictError(
-                "somebody changed this group since you opened the form. What you see is what you typed: saving it"
-                f" again changes {', '.join(document)}"
-            )
-        found.change(document)
-    except (InvalidInputError, NotFoundError, ConflictError, SettingsError) as error:
-        return _show(found.request, found.visitor, found, form, {error.field: str(error)}, describe_error(error)[0])
-    return go_to(found.request, found.place, "changed")
+    is_current = form.get("seen") == _fingerprint(found.group)
+    return save(
+        found,
+        document,
+        is_current,
+        lambda errors, status: _show(found.request, found.visitor, found, form, errors, status),
+    )
 
 
 def _show(

@@ -1,7 +1,7 @@
 """The form of a webhook handler, derived from the table of handler fields: a new field appears by itself."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from shlex import quote
@@ -14,7 +14,7 @@ from tutumd.application import handlers as rules
 from tutumd.application.admission.encryption import PlaceholderCipher
 from tutumd.application.admission.evaluate import check_operation, parse_options, read_stored
 from tutumd.application.admission.fields import DEFAULTS, FIELDS, GROUPS, HandlerField
-from tutumd.errors import ConflictError, InvalidInputError, SettingsError
+from tutumd.errors import ConflictError, InvalidInputError, NotFoundError, SettingsError
 from tutumd.model import Handler, Operation, Service, User
 from tutumd.web.context import context, parse_uuid
 from tutumd.web.errors import describe_error
@@ -28,7 +28,7 @@ from tutumd.web.pages.form_inputs import (
     write_example,
     write_texts,
 )
-from tutumd.web.pages.handler_routes import BASE, ChangedHandler, FoundHandler
+from tutumd.web.pages.handler_routes import BASE, ChangedHandler, Found, FoundHandler
 from tutumd.web.pages.rendering import go_to, render
 from tutumd.web.pages.visitors import Operator, SentForm, fingerprint
 
@@ -89,17 +89,34 @@ def change_handler(found: ChangedHandler, form: SentForm) -> Response:
     document, errors = read_form(form, found.handler, found.web.clock())
     if errors:
         return _show_edit(found, form, errors)
+    is_current = form.get("seen") == _fingerprint(found.handler)
+    return save(found, document, is_current, lambda errors, status: _show_edit(found, form, errors, status))
+
+
+def save(
+    found: Found,
+    document: Mapping[str, Any],
+    is_current: bool,
+    show_form: Callable[[dict[str, str], int], Response],
+) -> Response:
+    """Change the fields of a document, and show the handler or group; or the form again, with the error.
+
+    Args:
+        is_current: Whether nobody has changed the fields since the form was shown.
+    """
     if not document:
         return go_to(found.request, found.place, "unchanged")
     try:
-        if form.get("seen") != _fingerprint(found.handler):
+        if not is_current:
             raise ConflictError(
-                "somebody changed this handler since you opened the form. What you see is what you typed: saving it"
-                f" again changes {', '.join(document)}"
+                f"somebody changed this {found.kind} since you opened the form. What you see is what you typed: saving"
+                f" it again changes {', '.join(document)}"
             )
         found.change(document)
-    except (InvalidInputError, ConflictError, SettingsError) as error:
-        return _show_edit(found, form, {error.field: str(error)}, describe_error(error)[0])
+    except (InvalidInputError, NotFoundError, ConflictError, SettingsError) as error:
+        if isinstance(error, NotFoundError) and not error.field:  # not a service of the form, but the subject itself
+            raise
+        return show_form({error.field: str(error)}, describe_error(error)[0])
     return go_to(found.request, found.place, "changed")
 
 
