@@ -12,7 +12,6 @@ from tutum.errors import NonUniqueIdentifier, ObjectNotFound, TutumApiError
 from tutum.redaction import shorten
 from tutum.resource import Resource
 from tutum.service import Container, Service
-from tutum.webhook_group import WebhookGroup
 from tutum.webhook_handler import Handler
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -22,7 +21,6 @@ _MAX_NAMES = 1_000
 
 Kind = TypeVar("Kind", bound=Resource)
 Object = TypeVar("Object")
-Target = TypeVar("Target", Handler, WebhookGroup)
 
 
 class Utils:
@@ -109,7 +107,7 @@ def _list_matches(kind: type[Kind], identifier: str, client: Client | None) -> S
     return matches
 
 
-def find_handler(handlers: Sequence[Target], identifier: str, noun: str = "webhook handler") -> Target:
+def find_handler(handlers: Sequence[Handler], identifier: str, noun: str = "webhook handler") -> Handler:
     """Return the handler or group with this UUID, name, or start of the UUID, tried in this order.
 
     Raises:
@@ -123,16 +121,16 @@ def find_handler(handlers: Sequence[Target], identifier: str, noun: str = "webho
     matches = by_uuid or by_name or by_start if identifier else []
     # A text in the form of a UUID may be a handler's UUID, which is a password.
     shown = shorten(identifier) if _UUID_START.fullmatch(identifier) else identifier
-    return pick(matches, noun, shown, [handler.name or "" for handler in handlers])
+    return pick(matches, noun, shown, [handler.name for handler in handlers])
 
 
 def describe(match: object) -> str:
     """Return what distinguishes an object from others with its name: for a handler or group, only the start of its
     UUID.
     """
-    if isinstance(match, Handler | WebhookGroup):
+    if isinstance(match, Handler):
         dates = f"created {match.created_datetime}, last call: {match.last_called_datetime or 'none'}"
-        return f"{match.uuid[:8]}  {getattr(match, 'operation', 'group')} {match.name}, {dates}"
+        return f"{match.uuid[:8]}  {match.get('operation', 'group')} {match.name}, {dates}"
     if isinstance(match, Service):
         return f"{match.uuid}  {match.shown_name} on {match.engine}"
     return str(getattr(match, "uuid", ""))

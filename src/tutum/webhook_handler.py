@@ -1,4 +1,6 @@
-"""The webhook handlers of a service: secret URLs that perform one operation each when they are called."""
+"""The webhook handlers of a service: secret URLs that perform one operation each when they are called; and what they
+share with groups.
+"""
 
 import builtins
 import json
@@ -22,7 +24,7 @@ FIELDS: dict[str, dict[str, Any]] = {
 
 
 class Handler(dict[str, Any]):
-    """A dict of all fields of a handler. Each field is an attribute too.
+    """A dict of all fields of a handler or group. Each field is an attribute too.
 
     `uuid` is a password, and so are `url`, the path to POST to, and `call_url`, the complete URL: it begins with the
     server's public URL, or else with the URL that the client uses. `rotation` describes the old URL; None if there is
@@ -45,27 +47,16 @@ class Handler(dict[str, Any]):
         return str(self["resource_uri"]).partition("/webhook/")[0].rpartition("/")[2]
 
     def __repr__(self) -> str:
-        return f"<Handler {self.name!r} {self.operation} {shorten(self.uuid)}>"
+        return f"<Handler {self.name!r} {self.get('operation', 'group')} {shorten(self.uuid)}>"
 
 
-class WebhookHandler:
-    """The webhook handlers of one service."""
+class Webhooks:
+    """Secret URLs that can be created and changed: the handlers of a service, or the groups."""
 
-    def __init__(self, service: Service) -> None:
-        """Use the handlers of `service`.
-
-        Raises:
-            TutumApiError: The service was not saved.
-        """
-        if not service.uuid:
-            raise TutumApiError("save the service before its webhook handlers are used")
-        self.service = service
+    def __init__(self, client: Client, *path: str) -> None:
+        self._client = client
+        self._segments = path
         self._added: builtins.list[dict[str, Any]] = []
-
-    @classmethod
-    def fetch(cls, service: Service) -> Self:
-        """Return the webhook handlers of `service`. Nothing is sent before they are listed or changed."""
-        return cls(service)
 
     def list(self, **filters: FilterValue) -> builtins.list[Handler]:
         """Return the handlers that match `filters`.
@@ -77,20 +68,6 @@ class WebhookHandler:
             TutumApiError: The service is gone, or another failure.
         """
         return [_handler(fields, self._client) for fields in self._client.pages(*self._path(), params=filters)]
-
-    @classmethod
-    def unused(cls, days: int, *, client: Client | None = None) -> builtins.list[Handler]:
-        """Return the handlers of all services that were neither called nor created within a number of days.
-
-        Args:
-            days: 0 or more; 0 returns all.
-
-        Raises:
-            TutumApiError: A failure.
-        """
-        client = client or current_client()
-        pages = client.pages("webhook", "handler", params={"unused_days": days})
-        return [_handler(fields, client) for fields in pages]
 
     def add(self, name: str | Sequence[str | None] | None = None, operation: str | None = None, **fields: Any) -> None:
         """Add a handler, which `save` creates.
@@ -179,6 +156,62 @@ class WebhookHandler:
         self._client.send("DELETE", *self._path(str(uuid)))
         return True
 
+    def _send_call(
+        self,
+        uuid: str,
+        *amounts: str,
+        wait: int | None,
+        tag: str | None,
+        body: Any,
+        headers: Mapping[str, str] | None,
+    ) -> ApiResponse:
+        is_raw = body is None or isinstance(body, bytes)
+        return self._client.request(
+            "POST",
+            path_of(self._path(str(uuid), "call", *amounts)),
+            params={"wait": wait, "tag": tag},
+            content=body if is_raw else (body if isinstance(body, str) else json.dumps(body)).encode(),
+            headers=headers,
+            wait_s=wait or 0,
+        )
+
+    def _path(self, *segments: str) -> tuple[str, ...]:
+        return (*self._segments, *segments)
+
+
+class WebhookHandler(Webhooks):
+    """The webhook handlers of one service."""
+
+    def __init__(self, service: Service) -> None:
+        """Use the handlers of `service`.
+
+        Raises:
+            TutumApiError: The service was not saved.
+        """
+        if not service.uuid:
+            raise TutumApiError("save the service before its webhook handlers are used")
+        super().__init__(service.client, Service.endpoint, service.uuid, "webhook", "handler")
+        self.service = service
+
+    @classmethod
+    def fetch(cls, service: Service) -> Self:
+        """Return the webhook handlers of `service`. Nothing is sent before they are listed or changed."""
+        return cls(service)
+
+    @classmethod
+    def unused(cls, days: int, *, client: Client | None = None) -> builtins.list[Handler]:
+        """Return the handlers of all services that were neither called nor created within a number of days.
+
+        Args:
+            days: 0 or more; 0 returns all.
+
+        Raises:
+            TutumApiError: A failure.
+        """
+        client = client or current_client()
+        pages = client.pages("webhook", "handler", params={"unused_days": days})
+        return [_handler(fields, client) for fields in pages]
+
     def call(
         self,
         uuid: str,
@@ -208,16 +241,7 @@ class WebhookHandler:
             TutumApiError: The amount or tag is wrong, the handler was called too often, or another failure.
         """
         amounts = () if amount is None else (str(amount),)
-        is_raw = body is None or isinstance(body, bytes)
-        response = self._client.request(
-            "POST",
-            path_of(self._path(str(uuid), "call", *amounts)),
-            params={"wait": wait, "tag": tag},
-            content=body if is_raw else (body if isinstance(body, str) else json.dumps(body)).encode(),
-            headers=headers,
-            wait_s=wait or 0,
-        )
-        return self._result_of(response)
+        return self._result_of(self._send_call(uuid, *amounts, wait=wait, tag=tag, body=body, headers=headers))
 
     def test(
         self,
@@ -277,13 +301,6 @@ class WebhookHandler:
         has_outcome = isinstance(response.body, dict) and "state" in response.body
         outcome = Outcome.of(response.body) if has_outcome else None
         return Accepted(action_uri=response.action_uri, body=response.body, outcome=outcome, client=self._client)
-
-    @property
-    def _client(self) -> Client:
-        return self.service.client
-
-    def _path(self, *segments: str) -> tuple[str, ...]:
-        return (Service.endpoint, self.service.uuid, "webhook", "handler", *segments)
 
 
 def _handler(fields: dict[str, Any], client: Client) -> Handler:

@@ -33,7 +33,8 @@ class PageRoute:
         group's delivery has the key `group_delivery`.
         """
         path = self.path.replace("/action/{uuid}/", "/action/{action_uuid}/")
-        path = path.replace("{group_number}/delivery/{delivery_number}", "{group_number}/delivery/{group_delivery}")
+        if path.startswith("/groups/"):
+            path = path.replace("{number}", "{group_number}").replace("{delivery_number}", "{group_delivery}")
         return path.replace("{uuid}", "{service_uuid}").format_map(dict(values))
 
 

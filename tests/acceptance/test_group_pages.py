@@ -8,10 +8,10 @@ import pytest
 
 from tests.support.dashboard_bed import DashboardBed, find_card
 from tests.support.pages import Page, Visitor
-from tests.support.stores import ORIGIN, snapshot
+from tests.support.stores import ENGINE, ORIGIN, snapshot
 from tests.support.waiting import wait_until
-from tutumd.errors import NotFoundError
-from tutumd.model import Call, EvaluationNeeded, Scope
+from tutumd.errors import NotFoundError, Reason
+from tutumd.model import Call, Evaluation, EvaluationNeeded, Query, Scope
 from tutumd.model.groups import GroupAccepted
 from tutumd.ports.intake import CallResult
 
@@ -36,11 +36,12 @@ def url_of(page: Page) -> str:
     return page.submit("Show the URL").copies["Copy the URL"]
 
 
-def call(dashboard: DashboardBed, url: str) -> CallResult:
+def call(dashboard: DashboardBed, url: str, evaluation: Evaluation | None = None) -> CallResult:
     """Call a group, and return the result."""
     assert url.startswith(f"{dashboard.url}/api/v1/webhook/group/")
     results: Future[CallResult] = Future()
     sent = Call(service_uuid="", handler_uuid=url.split("/")[-3], amount=1, origin=ORIGIN, body_size=0)
+    sent = replace(sent, evaluation=evaluation)
     dashboard.bed.intake.store([sent], lambda stored: results.set_result(stored[0]))
     return results.result(60)
 
@@ -164,6 +165,44 @@ def test_the_page_of_a_call_has_a_line_for_each_service(dashboard: DashboardBed,
     assert shown.follow("The call of the group").path == page.path
     visitor.get(group.path).submit("Revoke it")
     assert "Call #1 of all" in visitor.get(page.path).text
+
+
+def test_pages_of_deliveries_show_the_calls_that_they_have_made(dashboard: DashboardBed, visitor: Visitor) -> None:
+    group = make(visitor)
+    url = url_of(group)
+    assert all(isinstance(call(dashboard, url), GroupAccepted) for _ in range(2))
+    group.submit("Disable")
+    found = call(dashboard, url)
+    assert isinstance(found, EvaluationNeeded)
+    call(dashboard, url, Evaluation(version=found.version, refuse=Reason("disabled")))  # at the same time of the clock
+    cells = visitor.get(f"{group.path.partition('?')[0]}deliveries/").find("td", **{"data-label": "Received"})
+    pages = [visitor.get(each.find("a")[0].attributes["href"]) for each in cells]
+    assert [page.html.count("/groupcall/") for page in pages] == [0, 2, 2], pages[1].text
+
+
+def test_a_line_without_a_visible_action_is_not_called_skipped(dashboard: DashboardBed, visitor: Visitor) -> None:
+    assert isinstance(call(dashboard, url_of(make(visitor))), GroupAccepted)
+    dashboard.bed.sync(replace(snapshot("web"), stack="other"), replace(snapshot("db"), stack="shop"))
+    page = dashboard.visit("of-stack", stack="shop").get("/groupcall/1/")
+    assert "deleted, or no longer yours" in page.text and "1 unknown" in page.text, page.text
+    assert "Skipped" not in page.text
+
+
+@pytest.mark.parametrize("name", ["--help", " ", "twice"])
+def test_commands_name_a_group_only_if_they_find_it(visitor: Visitor, name: str) -> None:
+    pages = [make(visitor, name=name) for _ in range(2)]
+    assert "tutum webhook-group rm GROUP  # its UUID is in: tutum webhook-group list" in pages[-1].html
+    assert "tutum webhook-group rm one" in make(visitor, name="one").html
+
+
+def test_the_form_names_services_of_one_name_by_their_uuids(dashboard: DashboardBed, visitor: Visitor) -> None:
+    assert dashboard.bed.queue.sync(replace(ENGINE, name="other"), [snapshot("alone")], revisions={})
+    services = dashboard.bed.store.services(dashboard.bed.admin, Query()).objects
+    uuids = [each.uuid for each in services if each.full_name == "alone"]
+    page = make(visitor, stack="", services="\n".join(uuids))
+    saved = page.follow("Edit").submit("Save", services="\n".join([*uuids, "web"]))
+    typed = dict(saved.follow("Edit").form("Save").fields)["services"]
+    assert typed.split() == [*uuids, "shop/web"]
 
 
 def test_the_page_of_a_follower_says_what_it_waits_for(dashboard: DashboardBed, visitor: Visitor) -> None:

@@ -147,7 +147,7 @@ def test_an_exported_file_makes_the_same_groups_for_another_time(
     ]
     file.write_text(file.read_text().replace('sequence = "listed"\n', "").replace('"v*"', '"v*", "w*"'))
     told = cli.run("apply", str(file), "--yes", **login)[0]
-    assert "~ all  sequence: none\n" in told
+    assert "~ all  sequence: listed → none\n" in told
     assert "changed the webhook group images" in told
 
 
@@ -158,6 +158,8 @@ def test_the_command_line_calls_a_group_and_shows_every_line(
     good, name = live_server.run_service(f"good-{uuid.uuid4()}"), f"all-{uuid.uuid4()}"
     uuid_and_url = console.run("webhook-group", "create", good, broken_service, "--name", name)[0].split()
     assert uuid_and_url[1].endswith(f"/api/v1/webhook/group/{uuid_and_url[0]}/call/")
+    assert "choose another name" in console.run("webhook-group", "create", good, "--name", name, code=3)[1]
+    assert "name one of services, stack and match" in console.run("webhook-group", "create", code=3)[1]
 
     told, steps = console.run("webhook-group", "call", name, "--wait")
     assert told.split()[:4] == ["SERVICE", "STATE", "ACTION", "REASON"]
@@ -194,16 +196,17 @@ def test_the_sdk_follows_a_call_to_its_end(live_server: LiveServer) -> None:
     service = live_server.run_service(f"sdk-{uuid.uuid4()}")
     with_key = add_limited_key(live_server, "username")
     client = tutum.Client(user="username", apikey=with_key.key, base_url=f"{live_server.url}/api/v1/")
-    group = tutum.WebhookGroup.create(services=[service], client=client)
-    group.save()
-    begun = group.call(headers={"Idempotency-Key": "1"})
+    groups = tutum.WebhookGroup(client)
+    groups.add(services=[service])
+    [group] = groups.save()
+    begun = groups.call(group.uuid, headers={"Idempotency-Key": "1"})
     ended = begun.poll(60)
     assert (begun.finished, ended.state, ended.group_call) == (False, "Success", begun.group_call)
-    again = group.call(headers={"Idempotency-Key": "1"})
+    again = groups.call(group.uuid, headers={"Idempotency-Key": "1"})
     assert (again.group_call, again.actions[0]["state"]) == (begun.group_call, "Success")
-    waited = group.call(wait=60)
+    waited = groups.call(group.uuid, wait=60)
     assert (waited.state, waited.actions[0]["service_name"].startswith("sdk-")) == ("Success", True)
-    assert [call["resource_uri"] for call in group.group_calls()] == [waited.group_call, begun.group_call]
-    assert group.delete()
+    assert [call["resource_uri"] for call in groups.group_calls(group.number)] == [waited.group_call, begun.group_call]
+    assert groups.delete(group.uuid)
     with pytest.raises(tutum.ObjectNotFound):
-        group.call()
+        groups.call(group.uuid)

@@ -15,15 +15,18 @@ from typing import Annotated, Any
 import typer
 
 from tutum.cli.apply_freezes import WINDOWS, own_windows, plan_windows, window_fields
-from tutum.cli.apply_groups import GROUPS, group_fields, own_groups, plan_groups
-from tutum.cli.apply_groups import NOUN as GROUP
 from tutum.cli.apply_plan import (
+    DEFAULTS,
+    GROUP,
+    GROUPS,
     TARGETS,
     ServicePlan,
     Step,
     label_of_handler,
     make_plans,
     open_settings,
+    own_groups,
+    plan_groups,
     plan_targets,
     services_named,
     target_fields,
@@ -39,8 +42,7 @@ from tutum.notification import NotificationTarget
 from tutum.redaction import shorten
 from tutum.service import Service
 from tutum.settings import origin_of
-from tutum.webhook_group import WebhookGroup
-from tutum.webhook_handler import FIELDS, WebhookHandler
+from tutum.webhook_handler import Handler, WebhookHandler
 
 DIFFERS_EXIT_CODE = 1
 _SIGNS = {"add": "+", "change": "~", "remove": "-"}
@@ -213,20 +215,27 @@ class _Writer:
                     f"{names.count(handler.name)} handlers have the name {handler.name}; rename all but one: "
                     f"tutum webhook-handler set {quote(service.shown_name)} {handler.uuid[:8]} -n NEW"
                 )
-            kept = [name for name in FIELDS if handler.get(name, FIELDS[name]["default"]) != FIELDS[name]["default"]]
-            body = {name: handler[name] for name in ("name", "operation", *kept)}
-            if "verify" in body:
-                body["verify"] = self._verification(f"{service.shown_name} {handler.name}", handler["verify"])
-            yield from starmap(toml_line, body.items())
+            yield from self._entries(handler, f"{service.shown_name} {handler.name}")
 
-    def lines_of_group(self, group: WebhookGroup) -> Iterator[str]:
+    def lines_of_group(self, group: Handler) -> Iterator[str]:
         """Yield the lines of a webhook group."""
         if not group.name:
             yield self._remark(f"not exported: the webhook group {shorten(group.uuid)}: a file needs names")
             return
         yield "[[group]]"
-        verify = self._verification(group.name, group.verify) if group.verify else None
-        yield from starmap(toml_line, group_fields(group, list(map(_name_of, group.services or [])), verify).items())
+        services = list(map(_name_of, group.services or [])) or None
+        yield from self._entries(Handler(group, services=services), group.name)
+
+    def _entries(self, handler: Handler, label: str) -> Iterator[str]:
+        """Yield the entries of a handler or group. `label` is for the variables of its secrets."""
+        kept = [name for name, default in DEFAULTS.items() if handler.get(name, default) != default]
+        body = {name: handler[name] for name in ("name", "operation", *kept) if name in handler}
+        if "verify" in body:
+            verify = dict(handler["verify"])
+            number = verify.pop("secrets_set", 1)
+            # Identity tokens need no secrets.
+            body["verify"] = verify | ({"secrets": self._name_variables(f"{label} secret", number)} if number else {})
+        yield from starmap(toml_line, body.items())
 
     def _remark(self, text: str) -> str:
         self.notes.append(printable(text))
@@ -238,14 +247,6 @@ class _Writer:
         secret = [key for key in target.settings if key not in open_settings(target)]
         variables = {key: self._name_variables(f"{target.name} {key}", 1)[0] for key in secret}
         yield from starmap(toml_line, target_fields(target, _service_of(target), variables).items())
-
-    def _verification(self, name: str, verify: dict[str, Any]) -> dict[str, Any]:
-        """Return what a handler or group checks. `name` is for its variables."""
-        verify = dict(verify)
-        number = verify.pop("secrets_set", 1)
-        if not number:  # identity tokens need none
-            return verify
-        return {**verify, "secrets": self._name_variables(f"{name} secret", number)}
 
     def _name_variables(self, text: str, number: int) -> list[str]:
         """Return references to variables that no other secret of the file has, named after a text."""

@@ -11,18 +11,27 @@ from typing import Any, Literal, Self
 
 from tutum.cli.handler_file import HandlerFileError, WantedObject, WantedService
 from tutum.cli.handler_text import describe, state_of
+from tutum.cli.options import with_names
 from tutum.cli.output import age
+from tutum.client import current_client
 from tutum.errors import NonUniqueIdentifier, ObjectNotFound, TutumApiError
 from tutum.lookup import pick
 from tutum.notification import FIELDS as TARGET_FIELDS
 from tutum.notification import NotificationTarget
 from tutum.redaction import shorten
 from tutum.service import Service
-from tutum.webhook_handler import FIELDS, Handler, WebhookHandler
+from tutum.webhook_group import OWN_FIELDS, WebhookGroup
+from tutum.webhook_handler import FIELDS, Handler, WebhookHandler, Webhooks
 
+GROUPS = "webhook groups"
+GROUP = "the webhook group"
 TARGETS = "notification targets"
 _NOUN = "the notification target"
 _MASK = "…"
+Verb = Literal["add", "change", "remove"]
+DEFAULTS: dict[str, Any] = OWN_FIELDS | {name: entry["default"] for name, entry in FIELDS.items()}
+"""The fields of handlers and groups with their defaults."""
+_SELECTOR = {"services", "stack", "engine", "match"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +45,7 @@ class Step:
         details: For people.
     """
 
-    verb: Literal["add", "change", "remove"]
+    verb: Verb
     noun: str = ""
     service: str = ""
     name: str
@@ -51,12 +60,23 @@ class Step:
 
 @dataclass(slots=True, kw_only=True)
 class ServicePlan:
-    """Changes to the handlers of one service. `notes` are lines for people."""
+    """Changes to the handlers of one service, or to the groups, targets or windows.
+
+    Attributes:
+        service, noun: Of its steps.
+        notes: Lines for people.
+    """
 
     title: str
+    service: str = ""
+    noun: str = ""
     steps: list[Step] = field(default_factory=list)
     unchanged: int = 0
     notes: list[str] = field(default_factory=list)
+
+    def step(self, verb: Verb, name: str, take: Callable[[], object], details: Sequence[str]) -> Step:
+        """Return a step of this plan."""
+        return Step(verb=verb, noun=self.noun, service=self.service, name=name, take=take, details=details)
 
     def add(self, wanted: Sequence[WantedObject], plan_object: Callable[[dict[str, Any]], Step | None]) -> None:
         """Add the steps for objects of the file, from their fields; None: an object is as the file says.
@@ -109,7 +129,10 @@ def make_plans(wanted: Sequence[WantedService], *, prune: bool) -> list[ServiceP
         first = found.setdefault(service.uuid, entry)
         if first is not entry:
             problems.append(f"{entry.place}: this is the same service as {first.place}")
-        plans.append(_plan_service(service, entry, problems, prune=prune))
+        try:
+            plans.append(_plan_service(service, entry, prune=prune))
+        except HandlerFileError as error:
+            problems += error.args
     if problems:
         raise HandlerFileError(*problems)
     return plans
@@ -148,90 +171,87 @@ def _hint(name: str, elsewhere: Sequence[Service]) -> str:
     return f": did you mean {near[0]}?" if near else ""
 
 
-def _plan_service(service: Service, entry: WantedService, problems: list[str], *, prune: bool) -> ServicePlan:
-    webhook = WebhookHandler.fetch(service)
-    handlers = webhook.list()
-    names = {wanted.body["name"] for wanted in entry.handlers}
-    plan = ServicePlan(title=f"{service.shown_name} on {service.engine}")
+def _plan_service(service: Service, entry: WantedService, *, prune: bool) -> ServicePlan:
+    handlers = WebhookHandler.fetch(service).list()
+    plan = ServicePlan(title=f"{service.shown_name} on {service.engine}", service=service.shown_name)
     if service.gone_since:
         plan.notes.append(f"Note: it is gone since {service.gone_since}: the handlers are for when it comes back")
-    for wanted in entry.handlers:
-        name = wanted.body["name"]
-        same = [handler for handler in handlers if handler.name == name]
-        try:
-            step = _plan_change(webhook, same, wanted.body) if same else _plan_addition(service, wanted.body)
-        except TutumApiError as error:
-            if error.status != 400:
-                raise
-            problems.append(f"{wanted.place}: {error.message}")
-            continue
-        plan.steps += [step] if step else []
-        plan.unchanged += step is None
-        if same and same[0].get("enabled") is False and "enabled" not in wanted.body:
-            plan.notes.append(f"Note: {name} is disabled and stays so, as the file does not set enabled")
-    others = [handler for handler in handlers if handler.name not in names]
+    others = _plan_handlers(plan, partial(WebhookHandler, service), handlers, entry.handlers)
     if others and any(step.verb == "add" for step in plan.steps):
         plan.notes.append(
             "Note: a handler with another name is a new one, with a new URL. To keep the URL, rename it first: "
             f"tutum webhook-handler set {quote(service.shown_name)} OLD --name NEW"
         )
-    return plan.with_removals([_plan_removal(webhook, handler) for handler in others], prune=prune)
+    return plan.with_removals(others, prune=prune)
 
 
-def _plan_addition(service: Service, body: dict[str, Any]) -> Step:
-    webhook = WebhookHandler.fetch(service)
-    webhook.add(**body)
-    [fields] = webhook.plan_save()
-    return Step(
-        verb="add",
-        service=service.shown_name,
-        name=body["name"],
-        take=webhook.save,
-        details=[body["operation"], *(f"{name}: {describe(value)}" for name, value in fields.items())],
-    )
+def _plan_handlers(
+    plan: ServicePlan, make: Callable[[], Webhooks], handlers: Sequence[Handler], wanted: Sequence[WantedObject]
+) -> list[Step]:
+    """Add the steps for the handlers or groups of the file to a plan, and return those that remove all others.
+
+    Args:
+        make: Returns what they belong to, with nothing to save.
+
+    Raises:
+        HandlerFileError: Lists everything that cannot be done.
+    """
+
+    webhooks = make()
+
+    def plan_handler(body: dict[str, Any]) -> Step | None:
+        same = [handler for handler in handlers if handler.name == body["name"]]
+        if same and same[0].get("enabled") is False and "enabled" not in body:
+            plan.notes.append(f"Note: {body['name']} is disabled and stays so, as the file does not set enabled")
+        services = body.get("services")
+        if isinstance(services, list):
+            body["services"] = [find_service(str(name), "").uuid for name in services]
+        return _plan_change(plan, webhooks, same, body) if same else _plan_addition(plan, make(), body)
+
+    plan.add(wanted, plan_handler)
+    names = {each.body["name"] for each in wanted}
+    return [_plan_removal(plan, webhooks, handler) for handler in handlers if handler.name not in names]
 
 
-def _plan_change(webhook: WebhookHandler, same: Sequence[Handler], wanted: dict[str, Any]) -> Step | None:
+def _plan_addition(plan: ServicePlan, new: Webhooks, body: dict[str, Any]) -> Step:
+    new.add(**body)
+    [fields] = map(with_names, new.plan_save())
+    details = [f"{name}: {describe(value)}" for name, value in fields.items() if name != "name"]
+    return plan.step("add", body["name"], new.save, [*([body["operation"]] if "operation" in body else []), *details])
+
+
+def _plan_change(plan: ServicePlan, webhooks: Webhooks, same: Sequence[Handler], wanted: dict[str, Any]) -> Step | None:
     """Return the step to perform; None if the handler matches the file. Fields that the file does not set are reset."""
     handler, *others = same
     if others:
+        listed = "tutum webhook-group list" if plan.noun else f"tutum webhook-handler list {quote(plan.service)}"
         raise TutumApiError(
-            f"the service has {len(same)} handlers of this name: rename or remove all but one, by UUID: "
-            f"tutum webhook-handler list {quote(webhook.service.shown_name)}",
-            status=400,
+            f"there are {len(same)} handlers of this name: rename or remove all but one, by UUID: {listed}", status=400
         )
-    if handler.operation != wanted["operation"]:
+    if handler.get("operation") != wanted.get("operation"):
         raise TutumApiError(
             f"its operation is {handler.operation}, which cannot be changed: choose another name, or remove it first",
             status=400,
         )
     # Somebody may have disabled it for a reason that is not in a repository, so `enabled` is not reset.
-    defaults = {name: None for name in FIELDS if name in handler and name != "enabled"}
-    body = defaults | {name: value for name, value in wanted.items() if name in FIELDS}
-    changes = webhook.plan_update(handler.uuid, **body)
+    defaults = {name: None for name in DEFAULTS if name in handler and name != "enabled"}
+    body = defaults | {name: value for name, value in wanted.items() if name in DEFAULTS}
+    changes = webhooks.plan_update(handler.uuid, **body)
     if not changes:
         return None
-    sent = {name: body[name] for name in changes}
-    details = [_difference(name, handler.get(name), value) for name, value in changes.items()]
-    return Step(
-        verb="change",
-        service=webhook.service.shown_name,
-        name=wanted["name"],
-        take=partial(webhook.update, handler.uuid, **sent),
-        details=details,
-    )
+    # The server takes the selector of a group as a whole.
+    parts = {*changes, *(_SELECTOR if _SELECTOR & changes.keys() else ())}
+    sent = {name: value for name, value in body.items() if name in parts}
+    before, after = with_names(handler), with_names(changes)
+    details = [_difference(name, before.get(name), value) for name, value in after.items()]
+    return plan.step("change", wanted["name"], partial(webhooks.update, handler.uuid, **sent), details)
 
 
-def _plan_removal(webhook: WebhookHandler, handler: Handler) -> Step:
+def _plan_removal(plan: ServicePlan, webhooks: Webhooks, handler: Handler) -> Step:
     called = age(handler.last_called_datetime)
-    details = f"{handler.operation}, {state_of(handler)}, {f'last called {called}' if called else 'never called'}"
-    return Step(
-        verb="remove",
-        service=webhook.service.shown_name,
-        name=label_of_handler(handler),
-        take=partial(webhook.delete, handler.uuid),
-        details=[details],
-    )
+    operation = handler.get("operation", "REDEPLOY")
+    details = f"{operation}, {state_of(handler)}, {f'last called {called}' if called else 'never called'}"
+    return plan.step("remove", label_of_handler(handler), partial(webhooks.delete, handler.uuid), [details])
 
 
 def _difference(name: str, before: Any, after: Any) -> str:
@@ -241,6 +261,28 @@ def _difference(name: str, before: Any, after: Any) -> str:
 def label_of_handler(handler: Handler) -> str:
     """Return the handler's name; without a name, the start of its UUID."""
     return handler.name or f"{shorten(handler.uuid)} (without a name)"
+
+
+def own_groups() -> list[Handler]:
+    """Return the groups of the user."""
+    name = current_client().send("GET", "whoami").body["user"]
+    return [group for group in WebhookGroup().list() if group.owner == name]
+
+
+def plan_groups(wanted: Sequence[WantedObject], *, prune: bool) -> list[ServicePlan]:
+    """Return the plan for a file's groups; none if the file names no group. Nothing is done.
+
+    Args:
+        prune: Remove the user's groups that are not in the file.
+
+    Raises:
+        HandlerFileError: Lists everything that cannot be done.
+        TutumApiError: The server cannot be reached.
+    """
+    if not wanted:
+        return []
+    plan = ServicePlan(title=GROUPS, noun=GROUP)
+    return [plan.with_removals(_plan_handlers(plan, WebhookGroup, own_groups(), wanted), prune=prune)]
 
 
 def plan_targets(wanted: Sequence[WantedObject], *, prune: bool) -> list[ServicePlan]:

@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from inspect import Parameter, signature
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -13,6 +13,7 @@ from tutum.webhook_handler import FIELDS, Handler
 
 _PRESETS = ("github", "gitlab", "gitea", "forgejo", "bitbucket", "standard-webhooks", "hmac", "token", "oidc")
 _Texts = list[str] | None
+Result = TypeVar("Result")
 
 
 def fields_of(
@@ -181,15 +182,17 @@ def _check_field(option: str, name: str, known: Iterable[str]) -> None:
 
 
 def takes_fields(
-    command: Callable[..., None], fields_of: Callable[..., dict[str, Any]] = fields_of
-) -> Callable[..., None]:
-    """Give a command the options of `fields_of`, whose result is passed as `fields`."""
+    command: Callable[..., Result], fields_of: Callable[..., dict[str, Any]] = fields_of
+) -> Callable[..., Result]:
+    """Give a command, or a function that returns fields, the options of `fields_of`, whose result is passed as
+    `fields`.
+    """
     own = [parameter for name, parameter in signature(command).parameters.items() if name != "fields"]
     options: list[Parameter] = list(signature(fields_of).parameters.values())
 
-    def run(**given: Any) -> None:
+    def run(**given: Any) -> Result:
         fields = fields_of(**{option.name: given.pop(option.name) for option in options})
-        command(**given, fields=fields)
+        return command(**given, fields=fields)
 
     run.__name__, run.__doc__ = command.__name__, command.__doc__
     run.__signature__ = signature(command).replace(parameters=[*own, *options])  # type: ignore[attr-defined]  # read by typer

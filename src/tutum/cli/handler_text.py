@@ -6,6 +6,7 @@ from typing import Any
 
 from tutum.cli.output import age, parse_date
 from tutum.results import Trial
+from tutum.webhook_group import OWN_FIELDS
 from tutum.webhook_handler import FIELDS, Handler
 
 NOT_SET = "-"
@@ -17,7 +18,7 @@ def handler_pairs(handler: Handler) -> list[tuple[str, str]]:
     pairs = [("created", _when(handler.created_datetime) or "unknown"), ("calls", calls)]
     if handler.rotation:
         pairs.append(("old URL", _old_url(handler.rotation)))
-    for name in FIELDS:
+    for name in (*(each for each in OWN_FIELDS if handler.get(each)), *FIELDS):
         if name in handler:
             value = handler[name]
             pairs += _listed(name, [describe(each) for each in value] if isinstance(value, list) else [describe(value)])

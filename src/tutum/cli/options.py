@@ -6,12 +6,12 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from shlex import quote
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,6 +21,7 @@ from tutum.errors import TutumApiError
 from tutum.lookup import Utils, describe, find_handler
 from tutum.notification import NotificationTarget
 from tutum.service import Service
+from tutum.snippets import TARGETS
 from tutum.webhook_group import WebhookGroup
 from tutum.webhook_handler import Handler, WebhookHandler
 
@@ -76,7 +77,7 @@ def complete_target() -> list[str]:
 def complete_group() -> list[str]:
     """Return the names of the webhook groups. UUIDs are passwords, and not offered."""
     try:
-        return _harmless(group.name or "" for group in WebhookGroup.iterate(client=_client()))
+        return _harmless(group.name for group in WebhookGroup(_client()).list())
     except TutumApiError:
         return []
 
@@ -93,6 +94,9 @@ def _client() -> Client:
 _service = typer.Argument(metavar="SERVICE", help=_SERVICE, autocompletion=complete_service)
 _handler = typer.Argument(metavar="HANDLER", help=_IDENTIFIER, autocompletion=complete_handler)
 _target = typer.Argument(metavar="TARGET", help=_IDENTIFIER, autocompletion=complete_target)
+_group = typer.Argument(metavar="GROUP", help="Name, UUID, or start of the UUID.", autocompletion=complete_group)
+GroupName = Annotated[str, _group]
+GroupNames = Annotated[list[str], _group]
 TargetName = Annotated[str, _target]
 TargetNames = Annotated[list[str], _target]
 Services = Annotated[list[str], _service]
@@ -100,6 +104,18 @@ AnyServices = Annotated[list[str] | None, _service]
 OneService = Annotated[str, _service]
 HandlerName = Annotated[str, _handler]
 HandlerNames = Annotated[list[str], _handler]
+NewName = Annotated[str | None, typer.Option("--name", "-n", metavar="NAME", help="New name.")]
+Sender = Annotated[
+    str | None,
+    typer.Option(
+        "--for",
+        metavar="SENDER",
+        help=f"Print what to paste, with the URL: {', '.join(TARGETS)}.",
+        autocompletion=words(*TARGETS),
+    ),
+]
+OnlyUrl = Annotated[bool, typer.Option("--url", help="Print only the URL to POST to.")]
+Grace = Annotated[str, typer.Option("--grace", metavar="SPAN", help="How long the old URL still works: 0, 1h, 7d.")]
 ServiceState = Annotated[
     str | None,
     typer.Option("--status", "-s", metavar="STATE", help="Such as Running.", autocompletion=words(*SERVICE_STATES)),
@@ -182,6 +198,13 @@ def nearest(text: str, known: Iterable[str]) -> str:
 def find_services(identifiers: Sequence[str]) -> list[Service]:
     """Return the services, each once."""
     return list({service.uuid: service for service in map(Utils.fetch_remote_service, identifiers)}.values())
+
+
+def with_names(group: Mapping[str, Any]) -> Handler:
+    """Return the fields of a group with the names of its services instead of their UUIDs."""
+    uuids = group.get("services")
+    names = {service.uuid: service.shown_name for service in Service.list()} if uuids else {}
+    return Handler(group, services=[names.get(uuid, uuid) for uuid in uuids]) if uuids else Handler(group)
 
 
 def find(service: str, identifier: str) -> tuple[WebhookHandler, Handler]:

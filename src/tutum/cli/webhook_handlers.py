@@ -14,10 +14,14 @@ from tutum.cli.handler_text import call_advice, handler_pairs, state_of
 from tutum.cli.options import (
     AnyServices,
     AsJson,
+    Grace,
     HandlerName,
     HandlerNames,
+    NewName,
     OneService,
+    OnlyUrl,
     Quiet,
+    Sender,
     Services,
     find,
     label_of,
@@ -30,7 +34,7 @@ from tutum.lookup import Utils, find_handler
 from tutum.redaction import shorten
 from tutum.service import Service
 from tutum.snippets import TARGETS, snippet
-from tutum.webhook_handler import FIELDS, Handler, WebhookHandler
+from tutum.webhook_handler import FIELDS, Handler, WebhookHandler, Webhooks
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -95,7 +99,7 @@ def create_handlers(
     for webhook in webhooks:
         webhook.add(names or [None], operation, **fields)
         created += webhook.save()
-    _print_urls(created, call_advice(fields), quiet=quiet, as_json=as_json)
+    print_urls(created, call_advice(fields), quiet=quiet, as_json=as_json)
 
 
 @app.command("set")
@@ -103,7 +107,7 @@ def create_handlers(
 def set_fields(
     service: OneService,
     identifier: HandlerName,
-    name: Annotated[str | None, typer.Option("--name", "-n", metavar="NAME", help="New name.")] = None,
+    name: NewName = None,
     reset: Annotated[
         list[str] | None,
         typer.Option(
@@ -122,31 +126,28 @@ def set_fields(
     webhook, handler = find(service, identifier)
     refuse_taken_names(webhook, [name or ""], but=handler.uuid)
     changes = complete_verify(changes, handler)
-    _print_handler(webhook, webhook.update(handler.uuid, **changes), as_json=as_json)
+    print_handler(label_of(webhook, handler), webhook.update(handler.uuid, **changes), as_json=as_json)
 
 
 @app.command("show")
 def show_handler(
     service: OneService,
     identifier: HandlerName,
-    target: Annotated[
-        str | None,
-        typer.Option(
-            "--for",
-            metavar="SENDER",
-            help=f"Print what to paste, with the URL: {', '.join(TARGETS)}.",
-            autocompletion=words(*TARGETS),
-        ),
-    ] = None,
-    url: Annotated[bool, typer.Option("--url", help="Print only the URL to POST to.")] = False,
+    target: Sender = None,
+    url: OnlyUrl = False,
     as_json: AsJson = False,
 ) -> None:
     """Show a webhook handler. Its URL is a password, and printed only with --url, --for or --json."""
+    webhook, handler = find(service, identifier)
+    show(label_of(webhook, handler), handler, target, url=url, as_json=as_json)
+
+
+def show(label: str, handler: Handler, target: str | None, *, url: bool, as_json: bool) -> None:
+    """Print a handler or group; with `url` or a sender as the `target`, its URL or what to paste."""
     if target is not None and target not in TARGETS:
         raise typer.BadParameter(f"--for must be one of {', '.join(TARGETS)}; got {target!r}")
-    webhook, handler = find(service, identifier)
     if target is None and not url:
-        _print_handler(webhook, handler, as_json=as_json)
+        print_handler(label, handler, as_json=as_json)
         return
     print(handler.call_url if target is None else snippet(target, handler.call_url, handler).rstrip())
     warn_of_loopback([handler])
@@ -156,19 +157,20 @@ def show_handler(
 def rotate_handler(
     service: OneService,
     identifier: HandlerName,
-    grace: Annotated[
-        str, typer.Option("--grace", metavar="SPAN", help="How long the old URL still works: 0, 1h, 7d.")
-    ] = "1d",
+    grace: Grace = "1d",
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Give a webhook handler a new UUID and URL, and print them."""
-    grace_s = seconds_of("--grace", grace)
-    webhook, handler = find(service, identifier)
-    rotated = webhook.rotate(handler.uuid, grace_s)
+    rotate(*find(service, identifier), grace, quiet=quiet, as_json=as_json)
+
+
+def rotate(webhooks: Webhooks, handler: Handler, grace: str, *, quiet: bool, as_json: bool) -> None:
+    """Give a handler or group a new UUID and URL, and print them."""
+    rotated = webhooks.rotate(handler.uuid, seconds_of("--grace", grace))
     until = rotated.rotation["old_until"] if rotated.rotation else "now"
     advice = f"The old URL works until {until}; show prints when it was last called."
-    _print_urls([rotated], advice, quiet=quiet, as_json=as_json)
+    print_urls([rotated], advice, quiet=quiet, as_json=as_json)
 
 
 @app.command("unused")
@@ -194,15 +196,19 @@ def remove_handlers(
     identifiers: HandlerNames,
 ) -> None:
     """Revoke webhook handlers: their URLs answer 404. If a name is unknown, none is revoked."""
-    webhook = WebhookHandler.fetch(Utils.fetch_remote_service(service))
-    handlers = webhook.list()
-    uuids = dict.fromkeys(find_handler(handlers, identifier).uuid for identifier in identifiers)
+    remove(WebhookHandler.fetch(Utils.fetch_remote_service(service)), identifiers, "webhook handler")
+
+
+def remove(webhooks: Webhooks, identifiers: Sequence[str], noun: str) -> None:
+    """Revoke handlers or groups; if a name is unknown, none."""
+    handlers = webhooks.list()
+    uuids = dict.fromkeys(find_handler(handlers, identifier, noun).uuid for identifier in identifiers)
     for uuid in uuids:
-        webhook.delete(uuid)
+        webhooks.delete(uuid)
         print(uuid)
 
 
-def _print_urls(handlers: list[Handler], advice: str, *, quiet: bool, as_json: bool) -> None:
+def print_urls(handlers: list[Handler], advice: str, *, quiet: bool, as_json: bool) -> None:
     """Print UUIDs and URLs; with `quiet` only the UUIDs, with `as_json` all fields."""
     if as_json:
         print_json(handlers if len(handlers) != 1 else handlers[0])
@@ -225,11 +231,13 @@ def warn_of_loopback(handlers: list[Handler]) -> None:
         )
 
 
-def _print_handler(webhook: WebhookHandler, handler: Handler, *, as_json: bool) -> None:
+def print_handler(label: str, handler: Handler, *, as_json: bool) -> None:
+    """Print all fields of a handler or group, without its URL and UUID. `label` is such as "REDEPLOY of web"."""
     if as_json:
-        _print_urls([handler], "", quiet=False, as_json=True)
+        print_urls([handler], "", quiet=False, as_json=True)
         return
-    print(printable(f"{handler.name or 'handler without a name'}: {label_of(webhook, handler)}"))
+    noun = "handler" if "operation" in handler else "group"
+    print(printable(f"{handler.name or f'{noun} without a name'}: {label}"))
     print_table(handler_calls.PAIRS, [("uuid", shorten(handler.uuid)), *handler_pairs(handler)])
 
 

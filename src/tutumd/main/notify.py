@@ -3,6 +3,7 @@
 """
 
 from contextlib import ExitStack
+from functools import partial
 from importlib.metadata import version
 
 from tutumd.main import program
@@ -10,7 +11,7 @@ from tutumd.main.key_files import load_cipher
 from tutumd.main.storage import Storage
 from tutumd.model.notifications import TargetKind
 from tutumd.notifier.apprise_kind import AppriseSender
-from tutumd.notifier.issuers import KeyFetcher
+from tutumd.notifier.issuers import fetch_due
 from tutumd.notifier.loop import Notifier
 from tutumd.notifier.outbound import Outbound
 from tutumd.notifier.senders import ForgeSender, WebhookSender
@@ -27,8 +28,13 @@ def _build(settings: Settings, storage: Storage, _stack: ExitStack, name: str, i
     if is_successor:
         storage.notifications.take_over(name)
     outbound = Outbound(settings.notify_allow, user_agent=f"tutumd/{version('tutumd')}")
-    keys = KeyFetcher(storage.notifications, outbound)
-    return Notifier(storage.notifications, _build_senders(settings, outbound), storage.clock, name=name, keys=keys)
+    return Notifier(
+        storage.notifications,
+        _build_senders(settings, outbound),
+        storage.clock,
+        name=name,
+        fetch_keys=partial(fetch_due, storage.notifications, outbound),
+    )
 
 
 def _build_senders(settings: Settings, outbound: Outbound) -> dict[TargetKind, Sender]:

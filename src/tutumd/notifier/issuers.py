@@ -1,11 +1,12 @@
 """Fetches the keys of issuers of identity tokens, each issuer in a thread of its own."""
 
 import json
-from threading import Condition, Thread
+from threading import Thread
 from urllib.parse import urlsplit
 
 import structlog
 
+from tutumd.application.admission.json_checks import is_shallow
 from tutumd.errors import UnavailableError
 from tutumd.notifier.outbound import Outbound, UnreachableError
 from tutumd.ports.notifications import NotificationQueue
@@ -13,45 +14,29 @@ from tutumd.ports.notifications import NotificationQueue
 _log = structlog.get_logger(__name__)
 
 
-class KeyFetcher:
-    """Fetches keys. A slow issuer delays neither other issuers nor notifications."""
+def fetch_due(queue: NotificationQueue, outbound: Outbound) -> None:
+    """Start to fetch the keys that are due. A slow issuer delays neither other issuers nor notifications.
 
-    def __init__(self, queue: NotificationQueue, outbound: Outbound) -> None:
-        self._queue = queue
-        self._outbound = outbound
-        self._fetching = 0
-        self._changed = Condition()
+    The queue limits the threads: it returns an issuer at most once per minute, and a fetch ends in 10 seconds.
 
-    def fetch_due(self) -> None:
-        """Start to fetch the keys that are due. Raises UnavailableError.
+    Raises:
+        UnavailableError: The database cannot be used.
+    """
+    while url := queue.claim_issuer():
+        Thread(target=_fetch, args=(queue, outbound, url), name="keys", daemon=True).start()
 
-        The queue limits the threads: it returns an issuer at most once per minute, and a fetch ends in 10 seconds.
-        """
-        while url := self._queue.claim_issuer():
-            with self._changed:
-                Thread(target=self._fetch, args=(url,), name="keys", daemon=True).start()
-                self._fetching += 1
 
-    def wait(self, timeout_s: float) -> None:
-        """Wait until no fetch is in progress, or the time is over."""
-        with self._changed:
-            self._changed.wait_for(lambda: not self._fetching, timeout_s)
-
-    def _fetch(self, url: str) -> None:
-        keys, error = "", ""
-        try:
-            keys = fetch_keys(self._outbound, url)
-        except (UnreachableError, ValueError) as fault:
-            error = str(fault)
-            _log.warning("keys of an issuer were not fetched", issuer=url, error=error)
-        try:
-            self._queue.save_keys(url, keys, error)
-        except UnavailableError as unavailable:  # they are due again in a minute
-            _log.warning("keys of an issuer were not stored", issuer=url, error=str(unavailable))
-        finally:
-            with self._changed:
-                self._fetching -= 1
-                self._changed.notify_all()
+def _fetch(queue: NotificationQueue, outbound: Outbound, url: str) -> None:
+    keys, error = "", ""
+    try:
+        keys = fetch_keys(outbound, url)
+    except (UnreachableError, ValueError) as fault:
+        error = str(fault)
+        _log.warning("keys of an issuer were not fetched", issuer=url, error=error)
+    try:
+        queue.save_keys(url, keys, error)
+    except UnavailableError as unavailable:  # they are due again in a minute
+        _log.warning("keys of an issuer were not stored", issuer=url, error=str(unavailable))
 
 
 def fetch_keys(outbound: Outbound, url: str) -> str:
@@ -75,6 +60,6 @@ def _read_object(outbound: Outbound, url: str) -> dict[str, object]:
         found = json.loads(outbound.get(url))
     except (ValueError, RecursionError):
         found = None
-    if not isinstance(found, dict):
+    if not isinstance(found, dict) or not is_shallow(found):
         raise UnreachableError(f"{urlsplit(url).hostname} sent no JSON object")
     return found

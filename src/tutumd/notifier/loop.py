@@ -13,7 +13,6 @@ from tutumd.boottime import boottime_s
 from tutumd.errors import TutumdError, UnavailableError
 from tutumd.model.notifications import MAX_ERROR_CHARS, ClaimedNotification, SendResult, TargetKind
 from tutumd.model.notifications import Event as NotificationEvent
-from tutumd.notifier.issuers import KeyFetcher
 from tutumd.ports.notifications import NotificationQueue, Sender
 from tutumd.ports.queue import HEARTBEAT_TIMEOUT, Clock
 
@@ -48,7 +47,7 @@ class Notifier:
         clock: Clock,
         *,
         name: str,
-        keys: KeyFetcher | None = None,
+        fetch_keys: Callable[[], None] = lambda: None,
         monotonic: Callable[[], float] = time.monotonic,
         pause_s: float = 1.0,
     ) -> None:
@@ -56,14 +55,14 @@ class Notifier:
 
         Args:
             clock: The clock of the queue.
-            keys: Fetches the keys of issuers; None: nobody does.
+            fetch_keys: Starts to fetch the keys of issuers that are due.
             pause_s: Pause in seconds after a fault of the database.
         """
         self._name = name
         self._queue = queue
         self._senders = senders
         self._clock = clock
-        self._keys = keys
+        self._fetch_keys = fetch_keys
         self._monotonic = monotonic
         self._pause_s = pause_s
         self._stop = Event()
@@ -84,8 +83,6 @@ class Notifier:
         self._thread.join(2.0)  # it may just have claimed a notification
         with self._changed:
             self._changed.wait_for(lambda: not self._sending, grace_s)
-        if self._keys:
-            self._keys.wait(grace_s)
 
     @property
     def state(self) -> str:
@@ -121,8 +118,7 @@ class Notifier:
             with self._changed:  # the attempt may end immediately
                 Thread(target=self._send_claimed, args=(claimed,), name="send", daemon=True).start()
                 self._sending.add(claimed.notification.uuid)
-        if self._keys:
-            self._keys.fetch_due()
+        self._fetch_keys()
         # The end of an attempt, too, wakes the loop: it frees a slot and a target.
         due = self._queue.next_due() if free else None
         self._read_at = boottime_s()

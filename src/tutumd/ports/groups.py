@@ -20,8 +20,8 @@ class Groups(Protocol):
         """Return a group by its UUID or its number. Raises NotFoundError."""
 
     def add_group(self, viewer: User, new: NewGroup) -> Group:
-        """Create a group. Raises NotFoundError if a listed service is not the viewer's, ConflictError if the order of
-        the listed services is a cycle or the viewer has too many handlers, ForbiddenError if the credentials do not
+        """Create a group. Raises NotFoundError if a listed service is not the viewer's, ConflictError if another
+        group of the owner has the name or the viewer has too many handlers, ForbiddenError if the credentials do not
         cover the selected services.
         """
 

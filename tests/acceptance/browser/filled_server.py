@@ -179,7 +179,7 @@ def _find(server: LiveServer, web: str, mailer: str, handlers: list[str]) -> dic
     found["target"] = [{"target_uuid": each["uuid"]} for each in server.objects("/api/v1/notification/target/")]
     page = visitor.get("/groups/").follow("backend")
     number, call = page.path.split("/")[2], page.follow("#1").path.split("/")[2]
-    found["group"] = [{"group_number": number, "call_number": call, "delivery_number": _deliveries(page)[0]}]
+    found["group"] = [{"number": number, "call_number": call, "delivery_number": _deliveries(page)[0]}]
     found["link"] = [{"token": add_login_link(server, USER)}]
     return found
 

@@ -63,9 +63,9 @@ SHOWN = {
     "/service/{service_uuid}/handler/{number}/delivery/{delivery_number}/": [ASCII, EVERYTHING],
     "/action/{uuid}/": [ASCII, EVERYTHING],
     "/groups/": [SHORT],
-    "/groups/{group_number}/": [SHORT],
-    "/groups/{group_number}/edit/": [SHORT],
-    "/groups/{group_number}/delivery/{delivery_number}/": [ASCII, EVERYTHING],
+    "/groups/{number}/": [SHORT],
+    "/groups/{number}/edit/": [SHORT],
+    "/groups/{number}/delivery/{delivery_number}/": [ASCII, EVERYTHING],
     "/groupcall/{call_number}/": [SHORT, f"web-{SHORT}"],
     "/freeze/": [SHORT],
     "/notifications/": [SHORT],
@@ -91,7 +91,7 @@ class Hostile:
             # Files are no pages, and a part of one has no page around it.
             if route.method == "GET" and route.path not in ("/static/{name}", "/running/", "/action/{uuid}/log/"):
                 yield route.fill(self.values), SHOWN.get(route.path, [])
-                if "{number}" in route.path and "{delivery_number}" not in route.path:
+                if "/handler/{number}" in route.path and "{delivery_number}" not in route.path:
                     yield route.fill(self.quiet), [f"loose {SHORT}"] if route.path in SHOWN else []
 
     def queries(self) -> Iterator[tuple[str, list[str]]]:

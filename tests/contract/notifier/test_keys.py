@@ -10,7 +10,7 @@ import pytest
 from tests.contract.notifier.receiver import Behave, Receiver, answers, receiver
 from tests.support.waiting import wait_until
 from tests.unit.notifier.test_loop import Queue
-from tutumd.notifier.issuers import KeyFetcher, fetch_keys
+from tutumd.notifier.issuers import fetch_due, fetch_keys
 from tutumd.notifier.outbound import DOCUMENT_BYTES, Outbound, UnreachableError
 
 OUTBOUND = Outbound([ip_network("127.0.0.0/8")], user_agent="tutumd/1", limits_s=(2.0, 2.0))
@@ -70,6 +70,13 @@ def hang(connection: socket.socket, ended: Event) -> None:
         pytest.param(answers(302, "Location: /other"), {}, "127.0.0.1 responded with the status 302", 2, id="redirect"),
         pytest.param(answers(200, body=b"<html>"), {}, "127.0.0.1 sent no JSON object", 2, id="HTML"),
         pytest.param(answers(200, body=b"[" * 100_000), {}, "127.0.0.1 sent no JSON object", 2, id="deep JSON"),
+        pytest.param(
+            answers(200, body=b'{"keys":' + b"[" * 200 + b"]" * 200 + b"}"),
+            {},
+            "127.0.0.1 sent no JSON object",
+            2,
+            id="JSON of 200 levels",
+        ),
         pytest.param(json_answer({"keys": 1}), {}, "http://127.0.0.1 sent no JSON Web Key Set", 2, id="no keys"),
         pytest.param(
             answers(200, body=b" " * (DOCUMENT_BYTES + 1)), {}, "127.0.0.1 sent more than 1 MiB", 2, id="long"
@@ -108,15 +115,14 @@ def test_an_address_that_is_not_public_is_not_asked() -> None:
 
 def test_an_issuer_that_hangs_delays_no_other() -> None:
     queue = Queue(0)
-    fetcher = KeyFetcher(queue, OUTBOUND)
     servers, behave = issuer(json_answer(KEYS))
     with receiver(hang) as slow, receiver(behave) as quick:
         servers.append(quick)
         slow_url, quick_url = (f"http://127.0.0.1:{each.port}" for each in (slow, quick))
         queue.issuers += [quick_url, slow_url]
-        fetcher.fetch_due()
+        fetch_due(queue, OUTBOUND)
         wait_until(lambda: quick_url in queue.keys, "keys")
         assert slow_url not in queue.keys
-        fetcher.wait(60)
+        wait_until(lambda: slow_url in queue.keys, "the time limit")
     assert queue.keys[quick_url] == (json.dumps(KEYS), "")
     assert "did not respond completely" in queue.keys[slow_url][1]

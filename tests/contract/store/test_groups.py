@@ -24,7 +24,9 @@ LATEST = (("docker.io/library/app", "latest"),)
 
 def add_group(bed: StoreBed, *names: str, by: User | None = None, options: Any = (), **selector: Any) -> Group:
     services = tuple(map(bed.service_uuid, names))
-    new = NewGroup(name="all", selector=GroupSelector(services=services, **selector), options=dict(options))
+    taken = [group.name for group in bed.store.groups(bed.admin, query()).objects]
+    name = f"after {taken[-1]}" if taken else "all"
+    new = NewGroup(name=name, selector=GroupSelector(services=services, **selector), options=dict(options))
     return bed.store.add_group(by or bed.admin, new)
 
 
@@ -90,6 +92,23 @@ def test_hidden_handlers_are_shown_as_the_group_and_listed_nowhere(bed: StoreBed
     assert isinstance(send(bed, call_of(group))[0], NotFoundError)
     with bed.database.read() as connection:
         assert not connection.execute(sa.select(handlers)).all()
+
+
+def test_the_groups_of_an_owner_have_different_names(bed: StoreBed) -> None:
+    bed.show("web")
+    member = bed.store.add_user("ada", is_admin=False)
+    group, other = add_group(bed, "web"), add_group(bed, "web")
+    twin = NewGroup(name=group.name, selector=group.selector)
+    with pytest.raises(ConflictError, match="has the name 'all': choose another"):
+        bed.store.add_group(bed.admin, twin)
+    with pytest.raises(ConflictError, match=f"group {group.number} has the name"):
+        bed.store.change_group(bed.admin, other.uuid, lambda _: twin)
+    assert bed.store.change_group(bed.admin, group.uuid, lambda _: twin).name == "all"
+    image = NewGroup(name="all", selector=GroupSelector(image="*"))
+    of_member = bed.store.add_group(member, image)
+    assert bed.store.change_group(bed.admin, of_member.uuid, lambda _: image).owner == member.name
+    unnamed = replace(image, name=None)
+    assert bed.store.add_group(member, unnamed).uuid != bed.store.add_group(member, unnamed).uuid
 
 
 def test_a_stack_and_an_image_are_resolved_at_each_call(bed: StoreBed) -> None:

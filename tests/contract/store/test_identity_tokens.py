@@ -1,8 +1,8 @@
 """Calls with identity tokens: a token runs once, its claims are recorded, and newer keys are requested."""
 
 import json
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -11,9 +11,10 @@ import sqlalchemy as sa
 
 from tests.support.identity_tokens import AUDIENCE, ISSUER, IssuerKeys, claims_of, public_jwk, sign
 from tests.support.replica import Replica, make
-from tests.support.stores import StoreBed, query, second_intake
+from tests.support.stores import StoreBed, call, query, second_intake
 from tutumd.application.admission.issuers import IssuerKind
-from tutumd.model import AuditFilters, Via
+from tutumd.model import Accepted, AuditFilters, Caller, Evaluation, Via
+from tutumd.ports.intake import CallResult
 from tutumd.store.tables.schema import metadata
 
 pytestmark = pytest.mark.dialect
@@ -130,6 +131,14 @@ def test_the_claims_are_recorded_and_the_token_is_not(bed: StoreBed, replica: Re
     assert replica.request("GET", f"{handler}delivery/")[1]["objects"][0]["caller"] is None
     written = dump(bed)
     assert all(part not in written for part in token.split(".")[1:])
+
+
+def test_a_call_that_joins_is_not_in_the_audit_log_as_the_one_that_made_the_action(bed: StoreBed) -> None:
+    handler, results = bed.handler("web"), Future[Sequence[CallResult]]()
+    known = Evaluation(version=0, caller=Caller(repository="me/shop"))
+    bed.intake.store([call(handler), replace(call(handler), evaluation=known)], results.set_result)
+    assert all(isinstance(each, Accepted) for each in results.result(60))
+    assert bed.store.audit(bed.admin, AuditFilters(what="action called")).entries == ()
 
 
 def dump(bed: StoreBed) -> str:

@@ -103,6 +103,14 @@ def test_an_issuer_that_no_handler_names_is_deleted_when_it_is_due(bed: StoreBed
     assert not queue.is_needed()
 
 
+def test_an_issuer_that_is_deleted_delays_no_other(bed: StoreBed, queue: SqlNotificationQueue) -> None:
+    for url in (URL, OTHER):
+        handler = bed.handler("web", verify=verify(url))
+        bed.store.delete_handler(bed.admin, handler.service_uuid, handler.uuid)
+    bed.handler("web", verify=verify(f"{URL}/z"))
+    assert queue.claim_issuer() == f"{URL}/z"
+
+
 def test_wanted_keys_wake_the_notifier(bed: StoreBed) -> None:
     wakeup = Wakeup()
     wakeup.topics.add(NOTIFICATIONS)

@@ -9,28 +9,21 @@ from tests.unit.sdk.fake_api import DB, GROUP, ROTATED, WEB, FakeApi
 
 
 def test_a_group_is_created_planned_changed_rotated_and_revoked(api: FakeApi) -> None:
-    group = tutum.WebhookGroup.create(services=[WEB, DB], expires_datetime=datetime(2030, 1, 1, tzinfo=UTC))
-    assert group.plan()["services"] == [WEB, DB]
-    assert group.save()
-    assert api.body() == {"services": [WEB, DB], "expires_datetime": "2030-01-01T00:00:00+00:00"}
+    groups = tutum.WebhookGroup()
+    groups.add(services=[WEB, DB], expires_datetime=datetime(2030, 1, 1, tzinfo=UTC))
+    assert groups.plan_save()[0]["services"] == [WEB, DB]
+    [group] = groups.save()
+    assert api.body() == {"name": None, "services": [WEB, DB], "expires_datetime": "2030-01-01T00:00:00+00:00"}
     assert group.call_url == f"http://tutum.test/api/v1/webhook/group/{group.uuid}/call/"
-    assert not group.is_dirty
-    group.sequence = "listed"
-    assert group.plan() == {"sequence": "listed"}
-    group.save()
+    assert groups.plan_update(group.uuid, sequence="listed") == {"sequence": "listed"}
+    assert groups.update(group.uuid, sequence="listed").sequence == "listed"
     assert api.body() == {"sequence": "listed"}
-    group.rotate(60)
-    assert (group.uuid, api.body()) == (ROTATED, {"grace": 60})
-    assert ROTATED not in repr(group)
-    assert group.delete()
-    assert [each.uuid for each in tutum.WebhookGroup.list()] == [GROUP]
-
-
-def test_the_engine_is_sent_with_its_stack(api: FakeApi) -> None:
-    group = tutum.WebhookGroup.fetch(GROUP)
-    group.engine = "swarm"
-    group.save()
-    assert api.body() == {"engine": "swarm", "stack": "shop"}
+    rotated = groups.rotate(group.uuid, 60)
+    assert (rotated.uuid, api.body()) == (ROTATED, {"grace": 60})
+    assert "group" in repr(rotated)
+    assert ROTATED not in repr(rotated)
+    assert groups.delete(ROTATED)
+    assert [each.uuid for each in groups.list()] == [GROUP]
 
 
 def test_a_call_needs_no_credentials_and_is_followed_by_its_status_url(api: FakeApi) -> None:
@@ -40,7 +33,7 @@ def test_a_call_needs_no_credentials_and_is_followed_by_its_status_url(api: Fake
         {"actions": [], "state": "In progress"},
         {"actions": [], "state": "Success", "status_url": "/api/v1/status/t0ken/"},
     ]
-    called = tutum.WebhookGroup.fetch(GROUP).call(tag="v2", body={"a": 1}, headers={"Idempotency-Key": "k"})
+    called = tutum.WebhookGroup().call(GROUP, tag="v2", body={"a": 1}, headers={"Idempotency-Key": "k"})
     assert (called.state, called.finished, called.actions) == ("Pending", False, tuple(lines))
     assert (dict(api.requests[-1].url.params), api.body()) == ({"tag": "v2"}, {"a": 1})
     assert "t0ken" not in repr(called)
@@ -56,5 +49,5 @@ def test_a_call_needs_no_credentials_and_is_followed_by_its_status_url(api: Fake
 
 def test_an_error_shows_only_the_start_of_the_uuid(api: FakeApi) -> None:
     with pytest.raises(tutum.ObjectNotFound) as refused:
-        tutum.WebhookGroup.fetch(ROTATED)
+        tutum.WebhookGroup().delete(ROTATED)
     assert ROTATED not in f"{refused.value} {refused.value.__dict__}"

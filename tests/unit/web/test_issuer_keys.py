@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -29,14 +30,17 @@ def key_set(*names: str) -> str:
 class Bed:
     """A store with one issuer, a notifier that fetches at once or never, and a cache."""
 
-    def __init__(self, names: tuple[str, ...] | None, *, next_names: tuple[str, ...] | None = None) -> None:
+    def __init__(
+        self, names: tuple[str, ...] | None, *, next_names: tuple[str, ...] | None = None, wait_s: float = 0.0
+    ) -> None:
         self.now, self.seconds = NOW, 0.0
         self.row = None if names is None else self.fetched(*names)
         self.next_names = next_names
         self.is_away = False
+        self.fetch_at_read, self.error = 0, ""
         self.reads = self.wants = 0
         self.cache = KeyCache(
-            self, lambda: self.now, {URL: IssuerKind.OTHER}, monotonic=lambda: self.seconds, wait_s=0.0
+            self, lambda: self.now, {URL: IssuerKind.OTHER}, monotonic=lambda: self.seconds, wait_s=wait_s
         )
 
     def fetched(self, *names: str) -> IssuerKeys:
@@ -46,6 +50,9 @@ class Bed:
         if self.is_away:
             raise UnavailableError("the database is away")
         self.reads += 1
+        self.seconds += 1
+        if self.reads == self.fetch_at_read:
+            self.row = replace(self.fetched("a"), fetched=None, error=self.error) if self.error else self.fetched("a")
         return self.row if url == URL else None
 
     def want_keys(self, url: str) -> None:
@@ -81,6 +88,20 @@ async def test_a_new_key_is_requested() -> None:
 async def test_the_first_keys_are_requested() -> None:
     bed = Bed(None, next_names=("a",))
     assert await bed.find("a") == "a"
+
+
+async def test_calls_wait_until_the_first_fetch_ends() -> None:
+    bed = Bed(None, wait_s=2.0)
+    bed.fetch_at_read = 10  # a notifier that starts with the first handler takes longer than the wait of one call
+    assert [await bed.find("a"), bed.wants] == ["missing-keys", 1]
+    assert [await bed.find("a"), bed.wants] == ["a", 1]
+
+
+async def test_calls_do_not_wait_after_a_failed_fetch() -> None:
+    bed = Bed(None, wait_s=100.0)
+    bed.fetch_at_read, bed.error = 3, "it is off"
+    assert await bed.find("a") == "missing-keys"
+    assert bed.reads <= 5
 
 
 async def test_a_thousand_unknown_kids_cause_one_request_per_minute() -> None:
@@ -155,6 +176,8 @@ def test_unusable_keys_are_left_out() -> None:
     others = {
         "symmetric": {"kty": "oct", "k": "AAAA"},
         "HMAC": RSA_KEY | {"alg": "HS256"},
+        "none": RSA_KEY | {"alg": "none"},
+        "for encryption": RSA_KEY | {"alg": "RSA-OAEP"},
         "list": RSA_KEY | {"alg": ["RS256"]},
         "encryption": RSA_KEY | {"use": "enc"},
         "private": RSA_KEY | {"d": "AQAB"},

@@ -19,13 +19,14 @@ def record(
     new_actions: Mapping[str, int],
     now: datetime,
 ) -> None:
-    """Write who called into the audit log, once for each action of `new_actions`, by UUID."""
-    written: set[str] = set()
+    """Write into the audit log who made the actions of `new_actions`, by UUID."""
+    left = set(new_actions)
     for call, result in zip(calls, results, strict=True):
-        caller = call.evaluation.caller if call.evaluation else None
-        for service_uuid, action_uuid in _actions_of(call, result) if caller else ():
-            if action_uuid in new_actions and action_uuid not in written:
-                written.add(action_uuid)
+        for service_uuid, action_uuid in _actions_of(call, result) if left else ():
+            caller = call.evaluation.caller if call.evaluation else None
+            is_first = action_uuid in left
+            left.discard(action_uuid)
+            if is_first and caller:
                 service = read_service(connection, None, service_uuid)
                 audit.record(
                     connection,

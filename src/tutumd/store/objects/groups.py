@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from tutumd.errors import ForbiddenError, NotFoundError, Reason, about, decode_reasons
+from tutumd.errors import ConflictError, ForbiddenError, NotFoundError, Reason, about, decode_reasons
 from tutumd.model import Action, AuditEvent, Operation, Page, Query, Reference, Rotation, User
 from tutumd.model import groups as model
 from tutumd.store.objects import audit
@@ -90,6 +90,7 @@ class SqlGroups(StorePart):
             check_handlers(connection, viewer.uuid, now, 1)
             name_issuers(connection, [new.options])
             group = self._read_group(connection, viewer, uuid)
+            _refuse_twin(connection, group)
             self._record_group(connection, viewer, AuditEvent.HANDLER_CREATED, group)
             return group, True
 
@@ -107,7 +108,9 @@ class SqlGroups(StorePart):
                 sa.update(groups).where(groups.c.handler_seq == group.number).values(_group_columns(new))
             )
             self._record_group(connection, viewer, AuditEvent.HANDLER_CHANGED, group, _changed_fields(group, new))
-            return self._read_group(connection, viewer, uuid)
+            changed_group = self._read_group(connection, viewer, uuid)
+            _refuse_twin(connection, changed_group)
+            return changed_group
 
     def rotate_group(self, viewer: User, uuid: str, old_until: datetime) -> model.Group:
         new = new_uuid()
@@ -212,6 +215,17 @@ def _select_calls(viewer: User) -> sa.Select[Any]:
     if viewer.access.is_narrow:
         return found.where(group_calls.c.handler_seq.in_(select_groups(viewer).with_only_columns(handlers.c.seq)))
     return found if viewer.is_admin else found.where(group_calls.c.user_uuid == viewer.uuid)
+
+
+def _refuse_twin(connection: sa.Connection, group: model.Group) -> None:
+    """Raise ConflictError if another group of the owner has the name of this group."""
+    of_owner = sa.select(handlers.c.seq).join(groups, groups.c.handler_seq == handlers.c.seq)
+    of_owner = of_owner.join(users, users.c.uuid == groups.c.user_uuid)
+    has_name = sa.and_(users.c.name == group.owner, handlers.c.name == group.name, handlers.c.seq != group.number)
+    twin = connection.scalar(of_owner.where(has_name, handlers.c.name != "").limit(1))
+    if twin is not None:
+        with about("name"):
+            raise ConflictError(f"group {twin} has the name {group.name!r}: choose another name")
 
 
 def _check_selector(connection: sa.Connection, viewer: User, selector: model.GroupSelector) -> None:

@@ -36,7 +36,8 @@ class SqlIssuers(StorePart):
 
 def name_issuers(connection: sa.Connection, options: Iterable[Mapping[str, Any]]) -> None:
     """Let a notifier fetch the keys of the issuers in stored options of handlers, if they are new."""
-    for url in {each["verify"]["issuer"] for each in options if "issuer" in each.get("verify", ())}:
+    # Sorted: transactions that insert the same issuers in another order would wait for each other.
+    for url in sorted({each["verify"]["issuer"] for each in options if "issuer" in each.get("verify", ())}):
         connection.execute(insert(connection, issuers).values(url=url).on_conflict_do_nothing())
 
 

@@ -115,7 +115,8 @@ class SqlNotificationQueue(StorePart, NotificationQueue):
         with self._database.write() as connection:
             connection.execute(sa.delete(issuers).where(this, ~IS_NAMED))
             claimed = sa.update(issuers).where(this, must_fetch(now)).values(tried=now, wanted=False)
-            return url if connection.execute(claimed).rowcount else None
+            is_claimed = connection.execute(claimed).rowcount
+        return url if is_claimed else self.claim_issuer()
 
     def save_keys(self, url: str, keys: str, error: str) -> None:
         values = {"error": storable(error)} if error else {"error": "", "keys": keys, "fetched": self._clock()}

@@ -12,6 +12,7 @@ from threading import Thread
 import anyio.to_thread
 from jwt import PyJWK, PyJWTError
 
+from tutumd.application.admission.identity import ALGORITHMS
 from tutumd.application.admission.issuers import AllowedIssuers, KeyFault
 from tutumd.errors import UnavailableError
 from tutumd.model.issuers import MAX_KEYS_AGE, REFETCH_AFTER
@@ -23,15 +24,24 @@ RELOAD_S = 30.0
 
 WAIT_S = 5.0
 _POLL_S = 0.1
+_ALGORITHMS = ("", *ALGORITHMS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Entry:
-    """Keys of an issuer by `kid`, when a notifier fetched them, and when this process read them (monotonic)."""
+    """Keys of an issuer by `kid`, when a notifier fetched them, why its last fetch failed, and when this process read
+    them (monotonic).
+    """
 
     keys: Mapping[str, PyJWK]
     fetched: datetime | None
+    error: str
     read_at: float
+
+    @property
+    def outcome(self) -> tuple[datetime | None, str]:
+        """What the fetches have led to."""
+        return self.fetched, self.error
 
 
 class KeyCache:
@@ -80,7 +90,8 @@ class KeyCache:
         """Return when the keys of an issuer were read again: from the store, or from the issuer, which takes up to 5
         seconds.
 
-        All callers share one request for an issuer's keys, and there is at most one per minute.
+        All callers share one request for an issuer's keys, and there is at most one per minute. Until the first fetch
+        has ended, all callers wait: a notifier may just start.
         """
         task = self._refreshing.get(url)
         if task is None or task.done():
@@ -92,12 +103,14 @@ class KeyCache:
         with suppress(UnavailableError):
             after = await anyio.to_thread.run_sync(self._read, url)
             now = self._monotonic()
-            is_new = after.fetched is not None and (before is None or after.fetched != before.fetched)
-            if is_new or now - self._wanted_at.get(url, -REFETCH_AFTER.total_seconds()) < REFETCH_AFTER.total_seconds():
+            if after.fetched is not None and (before is None or after.fetched != before.fetched):
                 return
-            self._wanted_at[url] = now
-            await anyio.to_thread.run_sync(self._store.want_keys, url)
-            while self._entries[url].fetched == after.fetched and self._monotonic() < now + self._wait_s:
+            if now - self._wanted_at.get(url, -REFETCH_AFTER.total_seconds()) >= REFETCH_AFTER.total_seconds():
+                self._wanted_at[url] = now
+                await anyio.to_thread.run_sync(self._store.want_keys, url)
+            elif any(after.outcome):
+                return
+            while self._entries[url].outcome == after.outcome and self._monotonic() < now + self._wait_s:
                 await asyncio.sleep(_POLL_S)
                 await anyio.to_thread.run_sync(self._read, url)
 
@@ -110,7 +123,8 @@ class KeyCache:
         fetched = stored.fetched if stored else None
         is_same = before is not None and before.fetched == fetched
         keys = before.keys if before and is_same else read_keys(stored.keys) if stored and stored.keys else {}
-        self._entries[url] = entry = _Entry(keys=keys, fetched=fetched, read_at=self._monotonic())
+        error = stored.error if stored else ""
+        self._entries[url] = entry = _Entry(keys=keys, fetched=fetched, error=error, read_at=self._monotonic())
         return entry
 
 
@@ -118,8 +132,8 @@ def read_keys(text: str) -> dict[str, PyJWK]:
     """Return the public keys for signatures in a JSON Web Key Set, by `kid`. Unusable keys are left out."""
     keys: dict[str, PyJWK] = {}
     for each in json.loads(text)["keys"]:
-        # PyJWT accepts symmetric keys, and expects a name as `alg`.
-        if isinstance(each, dict) and each.get("kty") in ("RSA", "EC", "OKP") and isinstance(each.get("alg", ""), str):
+        # PyJWT accepts symmetric keys, and raises other errors for `none`.
+        if isinstance(each, dict) and each.get("kty") in ("RSA", "EC", "OKP") and each.get("alg", "") in _ALGORITHMS:
             with suppress(PyJWTError):
                 if each.get("use", "sig") == "sig" and "d" not in each:
                     keys[str(each.get("kid", ""))] = PyJWK(each)

@@ -40,7 +40,7 @@ def summarize_call(call: GroupCall) -> str:
 
 def _word_of(line: GroupLine) -> str:
     if line.action is None:
-        return "left out"
+        return "left out" if line.note else "unknown"
     return "succeeded" if line.action.state is ActionState.SUCCESS else line.action.state.lower()
 
 

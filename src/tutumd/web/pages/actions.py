@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import chain
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -18,7 +19,7 @@ from tutumd.web.messages.holds import describe_wait
 from tutumd.web.messages.notifications import STATES as MESSAGE_STATES
 from tutumd.web.messages.notifications import name_event
 from tutumd.web.messages.timeline import build
-from tutumd.web.pages.group_routes import query_call
+from tutumd.web.pages.group_routes import query_calls
 from tutumd.web.pages.rendering import go_to, render, verb
 from tutumd.web.pages.service import is_held, read_unfinished
 from tutumd.web.pages.service_buttons import Button, command, name_in_command
@@ -102,7 +103,7 @@ def _show(request: Request, visitor: User, uuid: str, *, error: str = "") -> Res
         before=_name_containers(request, visitor, action.containers_before),
         after=_name_containers(request, visitor, action.containers_after),
         deliveries=deliveries,
-        group_calls=list(_find_group_calls(store, visitor, deliveries)),
+        group_calls=_find_group_calls(store, visitor, deliveries, uuid),
         messages=store.notifications(visitor, Query.newest(10, action=uuid)).objects,
         name_event=name_event,
         name_call=name_call,
@@ -121,11 +122,11 @@ def _show(request: Request, visitor: User, uuid: str, *, error: str = "") -> Res
     )
 
 
-def _find_group_calls(store: Store, visitor: User, deliveries: Sequence[Delivery]) -> Iterator[GroupCall]:
-    """Yield the calls of groups that made deliveries, as far as the visitor may see them."""
-    for each in deliveries:
-        if each.is_group:
-            yield from store.group_calls(visitor, query_call(each)).objects
+def _find_group_calls(store: Store, visitor: User, deliveries: Sequence[Delivery], uuid: str) -> list[GroupCall]:
+    """Return the calls of groups that made deliveries of an action, as far as the visitor may see them."""
+    queries = {(each.handler_number, each.received): query_calls(each) for each in deliveries if each.is_group}
+    calls = chain.from_iterable(store.group_calls(visitor, query).objects for query in queries.values())
+    return [call for call in calls if any(line.action and line.action.uuid == uuid for line in call.lines)]
 
 
 def _find_running(store: Store, visitor: User, action: Action) -> str:

@@ -99,7 +99,7 @@ def connect(request: Request, visitor: Operator, service_uuid: str, form: SentFo
     elif not errors:
         handler, is_new, errors = create_from_form(request, visitor, service, texts, fingerprint(form))
         if handler is not None:
-            found = find_handler(request, visitor, service_uuid, handler.number)
+            found = find_handler(request, visitor, handler.number)
             return show_entries(found, sender, secret if is_new else "")
     return _show_form(request, visitor, service, sender, form, errors)
 

@@ -19,15 +19,8 @@ from tutumd.web.messages.deliveries import (
     hides_url,
     read_delivery_text,
 )
-from tutumd.web.pages.handler_routes import (
-    BASE,
-    CalledHandler,
-    Found,
-    FoundHandler,
-    ReadHandler,
-    outcome_filters,
-    read_outcome,
-)
+from tutumd.web.pages.group_routes import GROUP_BASE, ReadSubject
+from tutumd.web.pages.handler_routes import BASE, CalledHandler, Found, FoundHandler, outcome_filters, read_outcome
 from tutumd.web.pages.rendering import go_to, render
 from tutumd.web.pages.visitors import Before, SentForm, fingerprint
 
@@ -40,13 +33,9 @@ _DELIVERY = f"{BASE}delivery/{{delivery_number}}/"
 
 
 @router.get(f"{BASE}deliveries/")
-def list_deliveries(found: ReadHandler, outcome: str = "", before: Before = None) -> Response:
-    """Show the deliveries of a handler, newest first: all, or those with one outcome."""
-    return render_list(found, outcome, before)
-
-
-def render_list(found: Found, outcome: str, before: int | None) -> Response:
-    """Return the page of the deliveries."""
+@router.get(f"{GROUP_BASE}deliveries/")
+def list_deliveries(found: ReadSubject, outcome: str = "", before: Before = None) -> Response:
+    """Show the deliveries of a handler or a group, newest first: all, or those with one outcome."""
     chosen = read_outcome(outcome)
     received = found.deliveries(PAGE_SIZE + 1, outcome=chosen, before=before)
     shown, here = received[:PAGE_SIZE], f"{found.values['path']}deliveries/"
@@ -65,9 +54,10 @@ def render_list(found: Found, outcome: str, before: int | None) -> Response:
 
 
 @router.get(_DELIVERY)
-def show_delivery(found: ReadHandler, delivery_number: DeliveryNumber, again: Before = None) -> Response:
+@router.get(f"{GROUP_BASE}delivery/{{delivery_number}}/")
+def show_delivery(found: ReadSubject, delivery_number: DeliveryNumber, again: Before = None) -> Response:
     """Show a delivery without the parts that grant access, and its result. `again` is the delivery that it repeats."""
-    return render_delivery(found, delivery_number, again=again)
+    return _show_delivery(found, delivery_number, again=again)
 
 
 @router.post(f"{_DELIVERY}redeliver/")
@@ -91,7 +81,7 @@ async def redeliver_delivery(found: CalledHandler, delivery_number: DeliveryNumb
             form_sha256=fingerprint(form),
         )
     except (ConflictError, InvalidInputError, NotFoundError, TooManyCallsError) as error:
-        return await run_in_threadpool(render_delivery, found, delivery_number, error=error)
+        return await run_in_threadpool(_show_delivery, found, delivery_number, error=error)
     made = await run_in_threadpool(_find_made, found, delivery_number)
     place = "deliveries/" if made is None else f"delivery/{made}/?again={delivery_number}"
     return go_to(found.request, found.place + place)
@@ -107,7 +97,7 @@ def _find_made(found: FoundHandler, after: int) -> int | None:
     return next((each.number for each in own if each.outcome is not DeliveryOutcome.REPEATED), None)
 
 
-def render_delivery(
+def _show_delivery(
     found: Found, number: int, *, again: int | None = None, error: TutumdError | None = None
 ) -> Response:
     """Return the page of a delivery. `error` says why it was not redelivered."""
@@ -134,7 +124,7 @@ def render_delivery(
         delivery=delivery,
         text=text,
         outcome=OUTCOMES[delivery.outcome],
-        group_call=found.group_call(delivery),
+        group_calls=found.group_calls(delivery),
         reason=reason,
         wish=describe_wish(delivery, found.handler.operation),
         obstacle=find_obstacle(delivery) or forbidden or found.obstacle,

@@ -16,9 +16,10 @@ from tutumd.model.groups import Group, GroupSelector, NewGroup
 from tutumd.web.context import WebContext, context
 from tutumd.web.errors import describe_error
 from tutumd.web.messages.groups import FAILURES, ORDERS
-from tutumd.web.pages.group_routes import BASE, CRUMBS, ChangedGroup, FoundGroup
+from tutumd.web.pages.group_routes import CRUMBS, GROUP_BASE, ChangedGroup, FoundGroup
 from tutumd.web.pages.handler_form import form_values, read_form
 from tutumd.web.pages.rendering import go_to, render
+from tutumd.web.pages.service_buttons import name_in_command
 from tutumd.web.pages.visitors import Form, Operator, SentForm, fingerprint
 
 router = APIRouter()
@@ -61,13 +62,13 @@ def create_from_form(
     return made, is_new, {}
 
 
-@router.get(f"{BASE}edit/")
+@router.get(f"{GROUP_BASE}edit/")
 def show_edit(found: ChangedGroup) -> Response:
     """Show the form of a group."""
     return _show(found.request, found.visitor, found)
 
 
-@router.post(f"{BASE}edit/")
+@router.post(f"{GROUP_BASE}edit/")
 def change_group(found: ChangedGroup, form: SentForm) -> Response:
     """Change the fields that differ in the form, and show the group."""
     document, errors = read_form(form, found.handler, found.web.clock())
@@ -133,10 +134,10 @@ def _fingerprint(group: Group) -> str:
 
 def _write(request: Request, visitor: User, group: NewGroup) -> dict[str, str]:
     """Return the texts of the inputs that only groups have."""
-    selector, names = group.selector, dict[str, str]()
+    store, selector, names = context(request).store, group.selector, dict[str, str]()
     for uuid in selector.services:
         with suppress(NotFoundError):
-            names[uuid] = context(request).store.service(visitor, uuid).full_name
+            names[uuid] = name_in_command(store, visitor, store.service(visitor, uuid))
     return {
         "name": group.name or "",
         "services": "\n".join(names.get(uuid, uuid) for uuid in selector.services),

@@ -1,8 +1,7 @@
 """Shared parts of all pages of groups: the group of an address, and the operations of a visitor on it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from shlex import quote
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
@@ -10,15 +9,13 @@ from fastapi import Depends, Request
 from tutumd.application import groups as rules
 from tutumd.model import Delivery, DeliveryOutcome, Handler, Operation, Query, Scope, User
 from tutumd.model.groups import Group, GroupCall
-from tutumd.web.auth import needs
 from tutumd.web.context import context
 from tutumd.web.messages.groups import describe_selector
-from tutumd.web.pages.handler_routes import Found, Number
+from tutumd.web.pages.handler_routes import Found, choose_word, find_handler, found_with
 from tutumd.web.pages.rendering import start_of_urls
-from tutumd.web.pages.visitors import require_visitor
 from tutumd.web.uris import group_call_uri
 
-BASE = "/groups/{group_number}/"
+GROUP_BASE = "/groups/{number}/"
 CRUMBS = [("Services", "/services/"), ("Groups", "/groups/")]
 
 
@@ -56,35 +53,35 @@ class FoundGroup(Found):
     def obstacle(self) -> str:
         return "let its sender send it again"
 
-    def command(self, verb: str, *options: str) -> str:
-        words = ["tutum webhook-group", verb, quote(self.group.name or "GROUP"), *options]
-        if not self.group.name:
-            words.append("  # its UUID is in: tutum webhook-group list")
-        return "" if verb == "test" else " ".join(words)
-
     def deliveries(
         self, limit: int, *, outcome: DeliveryOutcome | None = None, before: int | None = None
     ) -> tuple[Delivery, ...]:
         query = Query.newest(limit, group=self.group.number, outcome=outcome, number__lt=before)
         return self.web.store.deliveries(self.visitor, query).objects
 
-    def group_call(self, delivery: Delivery) -> GroupCall | None:
-        return next(iter(self.web.store.group_calls(self.visitor, query_call(delivery)).objects), None)
+    def group_calls(self, delivery: Delivery) -> tuple[GroupCall, ...]:
+        made = delivery.outcome in (DeliveryOutcome.QUEUED, DeliveryOutcome.JOINED)
+        return self.web.store.group_calls(self.visitor, query_calls(delivery)).objects if made else ()
 
     def delivery(self, number: int) -> Delivery:
         return self.web.store.group_delivery(self.visitor, self.group.number, number)
 
     def change(self, document: Mapping[str, Any]) -> None:
-        """Change fields. Raises as `groups.change`."""
         web, uuid = self.web, self.group.uuid
         now, issuers = web.clock(), web.allowed_issuers
         rules.change(web.store, self.visitor, uuid, document, cipher=web.cipher, now=now, issuers=issuers)
 
+    def rotate(self, grace_s: int) -> None:
+        rules.rotate(self.web.store, self.visitor, self.group.uuid, grace_s, now=self.web.clock())
 
-def query_call(delivery: Delivery) -> Query:
-    """Return the query for the call of a group that a delivery has made: both have the time of their transaction."""
+    def revoke(self) -> None:
+        self.web.store.delete_group(self.visitor, self.group.uuid)
+
+
+def query_calls(delivery: Delivery) -> Query:
+    """Return the query for the calls of a group in the transaction of a delivery, whose time they have."""
     at = delivery.received
-    return Query.newest(1, handler=delivery.handler_number, received__gte=at, received__lte=at)
+    return Query.newest(20, handler=delivery.handler_number, received__gte=at, received__lte=at)
 
 
 def as_handler(group: Group) -> Handler:
@@ -106,21 +103,20 @@ def as_handler(group: Group) -> Handler:
 
 def find_group(request: Request, visitor: User, number: int) -> FoundGroup:
     """Return the group of an address. Raises NotFoundError."""
-    group = context(request).store.group(visitor, number)
-    return FoundGroup(request=request, visitor=visitor, handler=as_handler(group), group=group)
+    store = context(request).store
+    group = store.group(visitor, number)
+    word = choose_word(group.name or "", "GROUP", lambda query: store.groups(visitor, query))
+    return FoundGroup(request=request, visitor=visitor, handler=as_handler(group), words=(word,), group=group)
 
 
-def _found_with(scope: Scope) -> Callable[..., FoundGroup]:
-    """Return the dependency of a route about a group that requires a scope."""
-
-    def find(
-        request: Request, visitor: Annotated[User, Depends(needs(scope, require_visitor))], group_number: Number
-    ) -> FoundGroup:
-        return find_group(request, visitor, group_number)
-
-    return find
+def find_subject(request: Request, visitor: User, number: int) -> Found:
+    """Return the handler or the group of an address. Raises NotFoundError or HandlerGoneError."""
+    find = find_handler if "service_uuid" in request.path_params else find_group
+    return find(request, visitor, number)
 
 
-ReadGroup = Annotated[FoundGroup, Depends(_found_with(Scope.READ))]
-CalledGroup = Annotated[FoundGroup, Depends(_found_with(Scope.CALL))]
-ChangedGroup = Annotated[FoundGroup, Depends(_found_with(Scope.OPERATE))]
+ReadGroup = Annotated[FoundGroup, Depends(found_with(find_group, Scope.READ))]
+ChangedGroup = Annotated[FoundGroup, Depends(found_with(find_group, Scope.OPERATE))]
+ReadSubject = Annotated[Found, Depends(found_with(find_subject, Scope.READ))]
+CalledSubject = Annotated[Found, Depends(found_with(find_subject, Scope.CALL))]
+ChangedSubject = Annotated[Found, Depends(found_with(find_subject, Scope.OPERATE))]

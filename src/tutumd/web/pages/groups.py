@@ -1,4 +1,4 @@
-"""Pages of groups: the list, the form, a group with its URL and its calls, and the page of a call."""
+"""Pages of groups: the list, a group with its calls, and the page of a call."""
 
 from contextlib import suppress
 from typing import Annotated
@@ -6,16 +6,15 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
 
-from tutumd.application import groups as rules
 from tutumd.errors import NotFoundError
 from tutumd.model import ActionState, Query, Scope, Service
 from tutumd.web.context import context
 from tutumd.web.messages.groups import describe_order, describe_selector, name_call, summarize_call
 from tutumd.web.messages.handlers import judge_handler
-from tutumd.web.pages import deliveries, handlers
-from tutumd.web.pages.group_routes import BASE, CalledGroup, ChangedGroup, FoundGroup, ReadGroup, as_handler, find_group
-from tutumd.web.pages.rendering import go_to, render
-from tutumd.web.pages.visitors import Before, Reader, SentForm, fingerprint
+from tutumd.web.pages.group_routes import GROUP_BASE, FoundGroup, ReadGroup, as_handler
+from tutumd.web.pages.handlers import values_of_page
+from tutumd.web.pages.rendering import render
+from tutumd.web.pages.visitors import Reader
 
 router = APIRouter()
 
@@ -41,7 +40,7 @@ def list_groups(request: Request, visitor: Reader) -> Response:
     )
 
 
-@router.get(BASE)
+@router.get(GROUP_BASE)
 def show_group(found: ReadGroup, outcome: str = "") -> Response:
     """Show a group without its URL."""
     group = found.group
@@ -51,7 +50,7 @@ def show_group(found: ReadGroup, outcome: str = "") -> Response:
         found.request,
         "group.html",
         **found.values,
-        **handlers.values_of_page(found, outcome),
+        **values_of_page(found, outcome),
         group=group,
         order=describe_order(group),
         services=[(uuid, _find_service(found, uuid)) for uuid in group.selector.services],
@@ -64,71 +63,6 @@ def _find_service(found: FoundGroup, uuid: str) -> Service | None:
     with suppress(NotFoundError):
         return found.web.store.service(found.visitor, uuid)
     return None
-
-
-@router.get(f"{BASE}url/")
-def leave_button(found: ReadGroup) -> Response:
-    """Redirect to the page with the button: this address only accepts its form."""
-    return go_to(found.request, found.place)
-
-
-@router.post(f"{BASE}url/")
-def show_url(found: CalledGroup) -> Response:
-    """Show the URL, which is a password, in this response only."""
-    return handlers.render_url(found)
-
-
-@router.post(f"{BASE}enable/")
-@router.post(f"{BASE}disable/")
-def switch_group(found: ChangedGroup) -> Response:
-    """Let calls count again, or let the URL return 404 until the group is enabled again."""
-    is_on = found.request.url.path.endswith("/enable/")
-    found.change({"enabled": is_on})
-    return go_to(found.request, found.place, "group-enabled" if is_on else "group-disabled")
-
-
-@router.post(f"{BASE}rotate/")
-def rotate_group(found: ChangedGroup, form: SentForm) -> Response:
-    """Give the group a new URL instead of the URL that the form names. If the same form is sent again, nothing
-    changes.
-    """
-    grace_s = handlers.read_grace(form)
-    if form.get("url_id", "") == fingerprint(found.group.uuid):
-        # The form was sent twice at the same time, or the group was revoked, which `find_group` reports.
-        with suppress(NotFoundError):
-            rules.rotate(found.web.store, found.visitor, found.group.uuid, grace_s, now=found.web.clock())
-    return go_to(found.request, find_group(found.request, found.visitor, found.group.number).place, "group-rotated")
-
-
-@router.post(f"{BASE}revoke/")
-def revoke_group(found: ChangedGroup) -> Response:
-    """Revoke the group, and show the others."""
-    found.web.store.delete_group(found.visitor, found.group.uuid)
-    return go_to(found.request, "/groups/", "group-revoked")
-
-
-@router.get(f"{BASE}try/")
-def show_try(found: CalledGroup, delivery: str = "") -> Response:
-    """Show the form to try a call."""
-    return handlers.render_try(found, {"delivery": delivery})
-
-
-@router.post(f"{BASE}try/")
-def try_group(found: CalledGroup, form: SentForm) -> Response:
-    """Show the predicted effect of a call."""
-    return handlers.render_trial(found, form)
-
-
-@router.get(f"{BASE}deliveries/")
-def list_deliveries(found: ReadGroup, outcome: str = "", before: Before = None) -> Response:
-    """Show the deliveries of a group, newest first: all, or those with one outcome."""
-    return deliveries.render_list(found, outcome, before)
-
-
-@router.get(f"{BASE}delivery/{{delivery_number}}/")
-def show_delivery(found: ReadGroup, delivery_number: deliveries.DeliveryNumber) -> Response:
-    """Show a delivery without the parts that grant access, and its result."""
-    return deliveries.render_delivery(found, delivery_number)
 
 
 @router.get("/groupcall/{call_number}/")

@@ -4,13 +4,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from shlex import quote
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Path, Request
 
 from tutumd.application import handlers as rules
 from tutumd.errors import ConflictError, NotFoundError
-from tutumd.model import Delivery, DeliveryOutcome, Handler, Query, Scope, Service, User
+from tutumd.model import Delivery, DeliveryOutcome, Handler, Page, Query, Scope, Service, User
 from tutumd.model.groups import GroupCall
 from tutumd.web.auth import needs
 from tutumd.web.context import WebContext, context, parse_uuid
@@ -21,8 +21,6 @@ from tutumd.web.uris import call_uri
 
 BASE = "/service/{service_uuid}/handler/{number}/"
 Number = Annotated[int, Path(ge=1, lt=2**31)]
-_UNKNOWN = "HANDLER"
-"""Replaces a handler whose name is not unique: the CLI then requires the start of its UUID."""
 
 
 class HandlerGoneError(Exception):
@@ -34,11 +32,16 @@ class HandlerGoneError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found(ABC):
-    """The subject of a page: a handler of a service, or a group as a handler."""
+    """The subject of a page: a handler of a service, or a group as a handler.
+
+    Attributes:
+        words: The words that name it in commands, quoted for a shell: a handler's service, and its own name.
+    """
 
     request: Request
     visitor: User
     handler: Handler
+    words: tuple[str, ...]
 
     @property
     def web(self) -> WebContext:
@@ -70,6 +73,10 @@ class Found(ABC):
         """The word for the subject."""
         return "handler"
 
+    def result(self, key: str) -> str:
+        """Return the key of the sentence that a page shows after a button was pressed."""
+        return key if self.kind == "handler" else f"{self.kind}-{key}"
+
     @property
     def watch(self) -> str:
         """The address, below its page, of the page on which the first call arrives."""
@@ -98,9 +105,12 @@ class Found(ABC):
             "may_change": self.visitor.may(Scope.OPERATE),
         }
 
-    @abstractmethod
     def command(self, verb: str, *options: str) -> str:
-        """Return a command of the CLI; empty if there is none."""
+        """Return a command. If the command does not name the subject, a comment says where to find the UUID."""
+        words = [f"tutum webhook-{self.kind}", verb, *self.words, *options]
+        if self.words[-1] == self.kind.upper():
+            words += [" # its UUID is in:", words[0], "list", *self.words[:-1]]
+        return " ".join(words)
 
     @abstractmethod
     def deliveries(
@@ -108,26 +118,32 @@ class Found(ABC):
     ) -> tuple[Delivery, ...]:
         """Return the newest deliveries with a number below `before`."""
 
-    def group_call(self, delivery: Delivery) -> GroupCall | None:
-        """Return the group call that a delivery has made."""
-        return None
+    def group_calls(self, delivery: Delivery) -> tuple[GroupCall, ...]:
+        """Return the group call that a delivery has made, with those of the same transaction."""
+        return ()
 
     @abstractmethod
     def delivery(self, number: int) -> Delivery:
         """Return a delivery with its content. Raises NotFoundError."""
 
+    @abstractmethod
+    def change(self, document: Mapping[str, Any]) -> None:
+        """Change fields. Raises as `handlers.change` or `groups.change`."""
+
+    @abstractmethod
+    def rotate(self, grace_s: int) -> None:
+        """Give it a new URL. Raises NotFoundError."""
+
+    @abstractmethod
+    def revoke(self) -> None:
+        """Revoke it. Raises NotFoundError."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundHandler(Found):
-    """The handler of a page's address, with its service.
-
-    Attributes:
-        service_word, handler_word: The names of both in commands, quoted for a shell.
-    """
+    """The handler of a page's address, with its service."""
 
     service: Service
-    service_word: str
-    handler_word: str
 
     @property
     def place(self) -> str:
@@ -145,13 +161,6 @@ class FoundHandler(Found):
     def target(self) -> str:
         return self.service.full_name
 
-    def command(self, verb: str, *options: str) -> str:
-        """Return a command. If the command does not name the handler, a comment says where to find the UUID."""
-        words = ["tutum webhook-handler", verb, self.service_word, self.handler_word, *options]
-        if self.handler_word == _UNKNOWN:
-            words.append(f"  # its UUID is in: tutum webhook-handler list {self.service_word}")
-        return " ".join(words)
-
     def deliveries(
         self, limit: int, *, outcome: DeliveryOutcome | None = None, before: int | None = None
     ) -> tuple[Delivery, ...]:
@@ -164,7 +173,6 @@ class FoundHandler(Found):
         return self.web.store.delivery(self.visitor, self.service.uuid, self.handler.uuid, number)
 
     def change(self, document: Mapping[str, Any]) -> None:
-        """Change fields. Raises as `handlers.change`."""
         rules.change(
             self.web.store,
             self.visitor,
@@ -177,58 +185,63 @@ class FoundHandler(Found):
             keeps_names_apart=True,
         )
 
+    def rotate(self, grace_s: int) -> None:
+        web = self.web
+        rules.rotate(web.store, self.visitor, self.service.uuid, self.handler.uuid, grace_s, now=web.clock())
 
-def find_handler(request: Request, visitor: User, service_uuid: str, number: int) -> FoundHandler:
-    """Return the handler of an address. Raises NotFoundError or HandlerGoneError."""
+    def revoke(self) -> None:
+        self.web.store.delete_handler(self.visitor, self.service.uuid, self.handler.uuid)
+
+
+def find_handler(request: Request, visitor: User, number: int) -> FoundHandler:
+    """Return a handler of the service of the address. Raises NotFoundError or HandlerGoneError."""
     store = context(request).store
-    service = store.service(visitor, parse_uuid(service_uuid))
+    service = store.service(visitor, parse_uuid(request.path_params["service_uuid"]))
     try:
         handler = store.handler(visitor, service.uuid, number)
     except NotFoundError:
         raise HandlerGoneError(service) from None
-    name, word = handler.name or "", _UNKNOWN
+    word = choose_word(handler.name or "", "HANDLER", lambda query: store.handlers(visitor, service.uuid, query))
+    words = (quote(name_in_command(store, visitor, service)), word)
+    return FoundHandler(request=request, visitor=visitor, handler=handler, words=words, service=service)
+
+
+def choose_word(name: str, unknown: str, search: Callable[[Query], Page[Any]]) -> str:
+    """Return a name, quoted for a shell; `unknown` if a command would mistake it for another name or an option."""
     if name.isprintable() and not name.startswith("-") and name.strip():
-        is_unique = store.handlers(visitor, service.uuid, Query(filters={"name": name}, limit=1)).total == 1
-        word = quote(name) if is_unique else _UNKNOWN
-    return FoundHandler(
-        request=request,
-        visitor=visitor,
-        service=service,
-        handler=handler,
-        service_word=quote(name_in_command(store, visitor, service)),
-        handler_word=word,
-    )
+        return quote(name) if search(Query(filters={"name": name}, limit=1)).total == 1 else unknown
+    return unknown
 
 
-def _found_with(scope: Scope) -> Callable[..., Iterator[FoundHandler]]:
-    """Return the dependency of a route about a handler that requires a scope.
+_F = TypeVar("_F", bound=Found)
 
-    If the handler gets a new URL during the request, the request is refused.
+
+def found_with(find: Callable[[Request, User, int], _F], scope: Scope) -> Callable[..., Iterator[_F]]:
+    """Return the dependency of a route about a handler or a group that requires a scope.
+
+    If the subject gets a new URL during the request, the request is refused.
     """
 
-    def find(
-        request: Request,
-        visitor: Annotated[User, Depends(needs(scope, require_visitor))],
-        service_uuid: str,
-        number: Number,
-    ) -> Iterator[FoundHandler]:
-        found = find_handler(request, visitor, service_uuid, number)
+    def depend(
+        request: Request, visitor: Annotated[User, Depends(needs(scope, require_visitor))], number: Number
+    ) -> Iterator[_F]:
+        found = find(request, visitor, number)
         try:
             yield found
         except NotFoundError:
-            if find_handler(request, visitor, service_uuid, number).handler.uuid != found.handler.uuid:
+            if find(request, visitor, number).handler.uuid != found.handler.uuid:
                 raise ConflictError(
-                    "somebody gave this handler a new URL at the same moment, and what you did changed nothing: go"
-                    " back, load the page again, and repeat it"
+                    f"somebody gave this {found.kind} a new URL at the same moment, and what you did changed nothing:"
+                    " go back, load the page again, and repeat it"
                 ) from None
             raise
 
-    return find
+    return depend
 
 
-ReadHandler = Annotated[FoundHandler, Depends(_found_with(Scope.READ))]
-CalledHandler = Annotated[FoundHandler, Depends(_found_with(Scope.CALL))]
-ChangedHandler = Annotated[FoundHandler, Depends(_found_with(Scope.OPERATE))]
+ReadHandler = Annotated[FoundHandler, Depends(found_with(find_handler, Scope.READ))]
+CalledHandler = Annotated[FoundHandler, Depends(found_with(find_handler, Scope.CALL))]
+ChangedHandler = Annotated[FoundHandler, Depends(found_with(find_handler, Scope.OPERATE))]
 
 
 def read_outcome(text: str) -> DeliveryOutcome | None:

@@ -13,16 +13,8 @@ from tutumd.errors import InvalidInputError, NotFoundError
 from tutumd.web.messages.deliveries import describe_wish, write_reason, write_reasons
 from tutumd.web.messages.handlers import OPERATION_VERBS, describe, judge_handler
 from tutumd.web.messages.sender_guide import write_call
-from tutumd.web.pages.handler_routes import (
-    BASE,
-    CalledHandler,
-    ChangedHandler,
-    Found,
-    ReadHandler,
-    find_handler,
-    outcome_filters,
-    read_outcome,
-)
+from tutumd.web.pages.group_routes import GROUP_BASE, CalledSubject, ChangedSubject, ReadSubject
+from tutumd.web.pages.handler_routes import BASE, Found, ReadHandler, outcome_filters, read_outcome
 from tutumd.web.pages.rendering import go_to, render
 from tutumd.web.pages.visitors import Form, SentForm, fingerprint
 from tutumd.web.verdicts import STATUSES
@@ -56,19 +48,16 @@ def values_of_page(found: Found, outcome: str) -> dict[str, Any]:
 @router.get(f"{BASE}url/")
 @router.get(f"{BASE}connect/secret/")
 @router.get(f"{BASE}delivery/{{delivery_number}}/redeliver/")
-def leave_button(found: ReadHandler) -> Response:
+@router.get(f"{GROUP_BASE}url/")
+def leave_button(found: ReadSubject) -> Response:
     """Redirect to the page with the button: this address only accepts its form."""
     return go_to(found.request, found.request.url.path.rstrip("/").rpartition("/")[0] + "/")
 
 
 @router.post(f"{BASE}url/")
-def show_url(found: CalledHandler) -> Response:
+@router.post(f"{GROUP_BASE}url/")
+def show_url(found: CalledSubject) -> Response:
     """Show the URL, which is a password, in this response only."""
-    return render_url(found)
-
-
-def render_url(found: Found) -> Response:
-    """Return the page with the URL."""
     url = found.call_url
     return render(
         found.request,
@@ -82,40 +71,36 @@ def render_url(found: Found) -> Response:
 
 @router.post(f"{BASE}enable/")
 @router.post(f"{BASE}disable/")
-def switch_handler(found: ChangedHandler) -> Response:
+@router.post(f"{GROUP_BASE}enable/")
+@router.post(f"{GROUP_BASE}disable/")
+def switch_handler(found: ChangedSubject) -> Response:
     """Let calls count again, or let the URL return 404 until the handler is enabled again."""
     is_on = found.request.url.path.endswith("/enable/")
     found.change({"enabled": is_on})
-    return go_to(found.request, found.place, "enabled" if is_on else "disabled")
+    return go_to(found.request, found.place, found.result("enabled" if is_on else "disabled"))
 
 
 @router.post(f"{BASE}rotate/")
-def rotate_handler(found: ChangedHandler, form: SentForm) -> Response:
+@router.post(f"{GROUP_BASE}rotate/")
+def rotate_handler(found: ChangedSubject, form: SentForm) -> Response:
     """Give the handler a new URL instead of the URL that the form names. If the same form is sent again, nothing
     changes.
     """
-    web, service, handler, grace_s = found.web, found.service, found.handler, read_grace(form)
-    if form.get("url_id", "") == fingerprint(handler.uuid):
-        # The form was sent twice at the same time, or the handler was revoked, which `find_handler` reports.
-        with suppress(NotFoundError):
-            rules.rotate(web.store, found.visitor, service.uuid, handler.uuid, grace_s, now=web.clock())
-    return go_to(
-        found.request, find_handler(found.request, found.visitor, service.uuid, handler.number).place, "rotated"
-    )
-
-
-def read_grace(form: Form) -> int:
-    """Return how long the old URL still works, in seconds. Raises InvalidInputError."""
     if (grace := form.get("grace", "")) not in GRACES_S:
         raise InvalidInputError(f"grace must be one of {', '.join(GRACES_S)}, got {grace[:20]!r}")
-    return GRACES_S[grace]
+    if form.get("url_id", "") == fingerprint(found.handler.uuid):
+        # The form was sent twice at the same time, or the handler was revoked, which its page reports.
+        with suppress(NotFoundError):
+            found.rotate(GRACES_S[grace])
+    return go_to(found.request, found.place, found.result("rotated"))
 
 
 @router.post(f"{BASE}revoke/")
-def revoke_handler(found: ChangedHandler) -> Response:
-    """Revoke the handler, and show its service."""
-    found.web.store.delete_handler(found.visitor, found.service.uuid, found.handler.uuid)
-    return go_to(found.request, f"/service/{found.service.uuid}/", "revoked")
+@router.post(f"{GROUP_BASE}revoke/")
+def revoke_handler(found: ChangedSubject) -> Response:
+    """Revoke the handler, and show its service, or the other groups."""
+    found.revoke()
+    return go_to(found.request, found.crumbs[-1][1], found.result("revoked"))
 
 
 _CHECKS = {
@@ -138,24 +123,21 @@ _RESULTS = {
 
 
 @router.get(f"{BASE}try/")
-def show_try(found: CalledHandler, delivery: str = "") -> Response:
+@router.get(f"{GROUP_BASE}try/")
+def show_try(found: CalledSubject, delivery: str = "") -> Response:
     """Show the form to try a call."""
-    return render_try(found, {"delivery": delivery})
+    return _show_try(found, {"delivery": delivery})
 
 
 @router.post(f"{BASE}try/")
-def try_handler(found: CalledHandler, form: SentForm) -> Response:
+@router.post(f"{GROUP_BASE}try/")
+def try_handler(found: CalledSubject, form: SentForm) -> Response:
     """Show the predicted effect of a call."""
-    return render_trial(found, form)
-
-
-def render_trial(found: Found, form: Form) -> Response:
-    """Return the page with the predicted effect of a call."""
     try:
         trial = _try(found, form)
     except InvalidInputError as error:
-        return render_try(found, form, 400, error=str(error))
-    return render_try(found, form, trial=trial, **_describe(found, trial))
+        return _show_try(found, form, 400, error=str(error))
+    return _show_try(found, form, trial=trial, **_describe(found, trial))
 
 
 def _try(found: Found, form: Form) -> Trial:
@@ -184,7 +166,7 @@ def _try(found: Found, form: Form) -> Trial:
     )
 
 
-def render_try(found: Found, form: Form, status: int = 200, **values: Any) -> Response:
+def _show_try(found: Found, form: Form, status: int = 200, **values: Any) -> Response:
     """Return the page. `values`: the error of the form, or the trial with its description."""
     empty = dict.fromkeys(("headers", "query", "body", "delivery"), "")
     return render(
