@@ -64,7 +64,8 @@ class WebhookGroup(Webhooks):
     """The groups: URLs that redeploy several services each.
 
     A group is a `Handler` without an operation and with the fields `services`, `stack`, `engine`, `match`, `sequence`,
-    `on_failure`, and `number`. To select other services, set one of `services`, `stack`, `match`.
+    `on_failure`, and `number`. To select other services, set one of `services`, `stack`, `match`. `save` creates one
+    group at a time.
     """
 
     def __init__(self, client: Client | None = None) -> None:

@@ -43,8 +43,8 @@ class Handler(dict[str, Any]):
 
     @property
     def service_uuid(self) -> str:
-        """UUID of its service."""
-        return str(self["resource_uri"]).partition("/webhook/")[0].rpartition("/")[2]
+        """UUID of its service; empty for a group."""
+        return str(self["resource_uri"]).partition("/service/")[2].partition("/")[0]
 
     def __repr__(self) -> str:
         return f"<Handler {self.name!r} {self.get('operation', 'group')} {shorten(self.uuid)}>"
@@ -59,7 +59,7 @@ class Webhooks:
         self._added: builtins.list[dict[str, Any]] = []
 
     def list(self, **filters: FilterValue) -> builtins.list[Handler]:
-        """Return the handlers that match `filters`.
+        """Return the handlers or groups that match `filters`.
 
         Args:
             filters: `name`, or `uuid__startswith`.

@@ -188,10 +188,9 @@ def test_a_line_without_a_visible_action_is_not_called_skipped(dashboard: Dashbo
     assert "Skipped" not in page.text
 
 
-@pytest.mark.parametrize("name", ["--help", " ", "twice"])
+@pytest.mark.parametrize("name", ["--help", " "])
 def test_commands_name_a_group_only_if_they_find_it(visitor: Visitor, name: str) -> None:
-    pages = [make(visitor, name=name) for _ in range(2)]
-    assert "tutum webhook-group rm GROUP  # its UUID is in: tutum webhook-group list" in pages[-1].html
+    assert "tutum webhook-group rm GROUP  # its UUID is in: tutum webhook-group list" in make(visitor, name=name).html
     assert "tutum webhook-group rm one" in make(visitor, name="one").html
 
 

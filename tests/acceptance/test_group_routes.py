@@ -53,7 +53,10 @@ def test_a_group_is_created_planned_changed_rotated_and_revoked(ann: Member) -> 
     assert made["url"] == f"{made['resource_uri']}call/"
     assert not made.keys() & {"max_containers", "rollback_hold", "operation"}
     assert ann.send("GET", made["resource_uri"]).json == made
-    assert ann.send("GET", f"{GROUPS}?name=all").json["objects"] == [made]
+    for found in ("name=all", f"uuid__startswith={made['uuid'][:8]}"):
+        assert ann.send("GET", f"{GROUPS}?{found}").json["objects"] == [made]
+
+    check_refusal(ann.send("POST", GROUPS, document), 409)
 
     change = {"match": {"image": "ghcr.io/me/*"}, "sequence": None, "debounce": None}
     planned = {"services": None, "match": change["match"], "sequence": "none", "debounce": 0}

@@ -32,6 +32,10 @@ class _Rotating(SqlStore):
         self.rotate_handler(viewer, service_uuid, uuid, self._clock())
         return super().change_handler(viewer, service_uuid, uuid, change, keeps_names_apart=keeps_names_apart)
 
+    def delete_group(self, viewer: User, uuid: str) -> None:
+        self.rotate_group(viewer, uuid, self._clock())
+        super().delete_group(viewer, uuid)
+
     def record_redelivery(self, viewer: User, service_uuid: str, handler_uuid: str, number: int) -> None:
         self.rotate_handler(viewer, service_uuid, handler_uuid, self._clock())
         super().record_redelivery(viewer, service_uuid, handler_uuid, number)
@@ -51,3 +55,15 @@ def test_a_handler_that_goes_on_at_a_new_url_is_not_called_revoked(tmp_path: Pat
             page = dashboard.visit().get(path).submit(button)
         assert (page.status, "a new URL at the same moment" in page.alert) == (409, True)
         assert store.handler(bed.admin, handler.service_uuid, handler.number).options == handler.options
+
+
+@pytest.mark.slow
+def test_a_group_that_goes_on_at_a_new_url_is_not_called_revoked(tmp_path: Path) -> None:
+    with open_store(f"sqlite:///{tmp_path / 'test.db'}") as bed:
+        store = _Rotating(bed.database, bed.clock, Wakeup())
+        with serve_dashboard(replace(bed, store=store)) as dashboard:
+            bed.show("web")
+            made = dashboard.visit().get("/groups/new/").submit("Create the group", name="all", services="web")
+            page = made.submit("Revoke it")
+        assert (page.status, "gave this group a new URL at the same moment" in page.alert) == (409, True)
+        assert store.group(bed.admin, 1).name == "all"

@@ -1,7 +1,6 @@
 """Groups of services: create, change, plan and rotate them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,7 +17,7 @@ from tutumd.application.admission.json_checks import (
     quote,
     suggest,
 )
-from tutumd.application.handlers import MAX_GRACE_S, change_options, check_name, differences
+from tutumd.application.handlers import MAX_GRACE_S, HandlerPlan, change_options, check_name, differences
 from tutumd.application.scopes import require_everything
 from tutumd.errors import InvalidInputError, about
 from tutumd.model import Operation, Query, User
@@ -31,19 +30,6 @@ _NOTHING = NewGroup(selector=GroupSelector())
 GROUP_FIELDS = {name: field for name, field in FIELDS.items() if field.operation in (None, Operation.REDEPLOY)}
 """The handler fields that groups have."""
 _KNOWN = ("name", "services", "stack", "engine", "match", "sequence", "on_failure", *GROUP_FIELDS)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GroupPlan:
-    """The effect of a request that creates or changes a group.
-
-    Attributes:
-        after: The group after the request.
-        changes: As of a `HandlerPlan`, with the fields that only groups have.
-    """
-
-    after: NewGroup
-    changes: Mapping[str, Any]
 
 
 def create(
@@ -90,7 +76,7 @@ def plan_creation(
     cipher: SecretCipher,
     now: datetime,
     issuers: AllowedIssuers,
-) -> GroupPlan:
+) -> HandlerPlan:
     """Return the group that `create` would create. Nothing is stored. Raises as `create`."""
     return _plan(_NOTHING, _new_group(store, viewer, document, cipher, now, issuers), cipher)
 
@@ -124,7 +110,7 @@ def plan_change(
     cipher: SecretCipher,
     now: datetime,
     issuers: AllowedIssuers,
-) -> GroupPlan:
+) -> HandlerPlan:
     """Return the changes that `change` would make. Nothing is stored. Raises as `change`."""
     group = store.group(viewer, uuid)
     after = _changed_group(group, document, _parse_selector(store, viewer, document), cipher, now, issuers)
@@ -154,10 +140,10 @@ def show_fields(group: NewGroup) -> dict[str, Any]:
     }
 
 
-def _plan(before: NewGroup, after: NewGroup, cipher: SecretCipher) -> GroupPlan:
+def _plan(before: NewGroup, after: NewGroup, cipher: SecretCipher) -> HandlerPlan:
     old, new = ({"name": each.name, **show_fields(each)} for each in (before, after))
     changes = {name: value for name, value in new.items() if value != old[name]}
-    return GroupPlan(after=after, changes=changes | differences(before.options, after.options, cipher))
+    return HandlerPlan(after=after, changes=changes | differences(before.options, after.options, cipher))
 
 
 def _new_group(

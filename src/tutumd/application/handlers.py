@@ -19,7 +19,7 @@ from tutumd.application.admission.issuers import AllowedIssuers, check_issuer
 from tutumd.application.admission.json_checks import check_choice, check_number, quote
 from tutumd.errors import InvalidInputError, SettingsError, about
 from tutumd.model import Handler, NewHandler, Operation, User
-from tutumd.model.groups import Group
+from tutumd.model.groups import Group, NewGroup
 from tutumd.ports.store import Store
 
 MAX_NAME_LENGTH = 255
@@ -29,15 +29,15 @@ MAX_GRACE_S = 30 * 86_400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandlerPlan:
-    """The effect of a request that creates or changes a handler.
+    """The effect of a request that creates or changes a handler or group.
 
     Attributes:
-        after: The handler after the request.
+        after: The handler or group after the request.
         changes: Fields that would change, with their new values as the API shows them. They include `verify` if only
             its secrets would change.
     """
 
-    after: NewHandler
+    after: NewHandler | NewGroup
     changes: Mapping[str, Any]
 
 

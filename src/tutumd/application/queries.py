@@ -34,7 +34,6 @@ ACTION_FILTERS = frozenset(
 )
 TARGET_FILTERS = frozenset({"uuid", "uuid__startswith", "name", "service"})
 NOTIFICATION_FILTERS = frozenset({"uuid", "uuid__startswith", "state", "target", "action"})
-GROUP_FILTERS = frozenset({"uuid", "name"})
 FREEZE_FILTERS = frozenset({"uuid", "uuid__startswith", "service"})
 AUDIT_FILTERS = ("user", "what", "via", "service_name", "stack", "since", "until")
 

@@ -10,7 +10,9 @@ from tests.contract.store.test_groups import accepted, add_group, call_of, names
 from tests.contract.store.test_retention import AGE_S, count, prune
 from tests.support.stores import StoreBed, query, second_intake, snapshot
 from tutumd.model.groups import GroupAccepted
+from tutumd.store.intake.sender_keys import REPEAT_WINDOW
 from tutumd.store.tables.actions import group_calls
+from tutumd.store.upkeep import retention
 
 pytestmark = pytest.mark.dialect
 SHOP = ("db", "api", "web", "mail", "cache")
@@ -68,3 +70,28 @@ def test_old_calls_are_deleted_after_their_end(bed: StoreBed) -> None:
     bed.clock.move(AGE_S)
     prune(bed)
     assert count(bed, group_calls) == 0
+
+
+def test_the_ended_calls_of_a_group_are_bounded_and_the_newest_stay(
+    bed: StoreBed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "MAX_GROUP_CALLS", 2)
+    bed.show("web")
+    group, other = add_group(bed, "web"), add_group(bed, "web")
+    keyed = accepted(bed, group, key="x:1")
+    ended = [accepted(bed, group).number for _ in range(4)]
+    of_other = accepted(bed, other).number
+    assert prune(bed) == 0
+    bed.finish(bed.claimed())
+    assert bed.claim() is None
+    live = accepted(bed, group).number
+    prune(bed)
+
+    def left() -> list[int]:
+        return sorted(call.number for call in bed.store.group_calls(bed.admin, query()).objects)
+
+    assert left() == [keyed.number, *ended[2:], of_other, live]
+    assert accepted(bed, group, key="x:1").number == keyed.number
+    bed.clock.move(REPEAT_WINDOW.total_seconds() + 1)
+    prune(bed)
+    assert left() == [*ended[2:], of_other, live]

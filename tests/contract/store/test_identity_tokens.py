@@ -15,6 +15,8 @@ from tests.support.stores import StoreBed, call, query, second_intake
 from tutumd.application.admission.issuers import IssuerKind
 from tutumd.model import Accepted, AuditFilters, Caller, Evaluation, Via
 from tutumd.ports.intake import CallResult
+from tutumd.store.queue.notifier_queue import SqlNotificationQueue
+from tutumd.store.sql.wakeup import Wakeup
 from tutumd.store.tables.schema import metadata
 
 pytestmark = pytest.mark.dialect
@@ -177,6 +179,14 @@ def test_a_refusal_shows_values_to_the_owner_alone(bed: StoreBed, replica: Repli
     assert (status, answer["error"]) == (401, "the claim repository of the identity token does not match")
     [delivery] = replica.request("GET", f"{handler}delivery/")[1]["objects"]
     assert delivery["reason"].endswith("does not match: it is 'you/secret', not 'me/shop'")
+    trial = json.dumps({"headers": {"Authorization": f"Bearer {token_of(bed)}"}}).encode()
+    assert replica.request("POST", f"{handler}test/", trial)[1]["verdict"] == "go"
+
+
+def test_the_first_trial_of_a_process_reads_the_stored_keys(bed: StoreBed) -> None:
+    replica = Replica(bed, **SETTINGS)
+    handler = make(bed, replica, verify=VERIFY)
+    SqlNotificationQueue(bed.database, bed.clock, Wakeup()).save_keys(ISSUER, json.dumps({"keys": [public_jwk()]}), "")
     trial = json.dumps({"headers": {"Authorization": f"Bearer {token_of(bed)}"}}).encode()
     assert replica.request("POST", f"{handler}test/", trial)[1]["verdict"] == "go"
 

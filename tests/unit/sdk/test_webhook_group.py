@@ -15,6 +15,7 @@ def test_a_group_is_created_planned_changed_rotated_and_revoked(api: FakeApi) ->
     [group] = groups.save()
     assert api.body() == {"name": None, "services": [WEB, DB], "expires_datetime": "2030-01-01T00:00:00+00:00"}
     assert group.call_url == f"http://tutum.test/api/v1/webhook/group/{group.uuid}/call/"
+    assert group.service_uuid == ""
     assert groups.plan_update(group.uuid, sequence="listed") == {"sequence": "listed"}
     assert groups.update(group.uuid, sequence="listed").sequence == "listed"
     assert api.body() == {"sequence": "listed"}

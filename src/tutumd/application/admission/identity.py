@@ -26,7 +26,6 @@ ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES
 """A key with another algorithm, such as a symmetric one, verifies no token."""
 
 MAX_TOKEN = 16 * 1024
-MAX_CLAIMS = 20
 LEEWAY = timedelta(minutes=1)
 MAX_LIFETIME = timedelta(hours=24)
 MAX_AGE = timedelta(hours=24, minutes=-2)

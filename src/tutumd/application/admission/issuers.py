@@ -46,6 +46,9 @@ class KeyLookup(Protocol):
 class IssuerKeyCache(KeyLookup, Protocol):
     """The keys of issuers in a web process."""
 
+    def loaded(self) -> KeyLookup:
+        """Return the lookup when the stored keys were read, for a thread that may wait."""
+
     async def refreshed(self, url: str) -> None:
         """Return after an issuer's keys were fetched again, or when that takes too long or was done recently."""
 

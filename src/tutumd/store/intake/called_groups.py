@@ -15,7 +15,7 @@ from tutumd.model.images import split_image
 from tutumd.store.intake.coalesce import WITHOUT_OPTIONS, CalledHandler
 from tutumd.store.intake.sender_keys import REPEAT_WINDOW, digest
 from tutumd.store.objects.groups import StoredLine, lines_from, selector_from
-from tutumd.store.queue.followers import order_services
+from tutumd.store.queue.followers import OF_ANOTHER, order_services
 from tutumd.store.sql.dialect import dialect_of
 from tutumd.store.tables.accounts import users
 from tutumd.store.tables.actions import actions, group_calls
@@ -59,17 +59,15 @@ class Member(NamedTuple):
 
     Attributes:
         tag: Tag that the call deploys; None: the service's own.
-        note: Why the call leaves the service out, or why a dependency has no effect.
-        is_left_out: Whether the call leaves the service out.
-        before: UUIDs of the services that the service waits for.
+        note: Why a dependency has no effect; `GONE`: the call leaves the service out.
+        before: UUIDs of the services that the service waits for, with their names for its owner.
     """
 
     service_uuid: str
     service_name: str
     tag: str | None = None
     note: Reason | None = None
-    is_left_out: bool = False
-    before: tuple[str, ...] = ()
+    before: Mapping[str, str] = {}
 
 
 _Chosen = tuple[int, tuple[tuple[str, str], ...], str | None]
@@ -81,6 +79,8 @@ class BatchGroups:
 
     Attributes:
         handlers: The groups by the UUID in the called URL, as handlers without a service.
+        rows: The groups by their numbers.
+        hidden: UUIDs of the hidden handlers, by group and service. A service that was terminated meanwhile has none.
         earlier: Calls of the last day that a repetition gets, by the group's number and the key.
     """
 
@@ -89,12 +89,12 @@ class BatchGroups:
         one order.
         """
         self.handlers: dict[str, CalledHandler] = {}
+        self.rows: dict[int, Any] = {}
+        self.hidden: dict[tuple[int, str], str] = {}
         self.earlier: dict[tuple[int, str], GroupAccepted] = {}
         self._now = now
-        self._rows: dict[int, Any] = {}
         self._members: dict[_Chosen, list[Member]] = {}
         self._errors: dict[_Chosen, ConflictError] = {}
-        self._hidden: dict[tuple[int, str], str] = {}
         self._read_groups(connection, sorted({call.handler_uuid for call in calls}))
         for call in calls:
             handler = self.handlers.get(call.handler_uuid)
@@ -106,7 +106,6 @@ class BatchGroups:
                     self._members[chosen] = self._read_members(connection, chosen)
                 except ConflictError as error:
                     self._members[chosen], self._errors[chosen] = [], error
-        self._read_earlier(connection, calls)
 
     @property
     def service_uuids(self) -> set[str]:
@@ -118,17 +117,9 @@ class BatchGroups:
         chosen = _choice(handler, evaluation)
         return self._errors.get(chosen) or self._members[chosen]
 
-    def row(self, handler: CalledHandler) -> Any:
-        """Return the group of a handler."""
-        return self._rows[handler.seq]
-
-    def hidden_uuid(self, handler: CalledHandler, service_uuid: str) -> str:
-        """Return the UUID of the hidden handler of a service; empty if the service was terminated meanwhile."""
-        return self._hidden.get((handler.seq, service_uuid), "")
-
     def look_up(self, call: Call) -> Iterator[Call]:
         """Yield calls of all hidden handlers of the batch, with which they are looked up."""
-        return (replace(call, service_uuid=service, handler_uuid=uuid) for (_, service), uuid in self._hidden.items())
+        return (replace(call, service_uuid=service, handler_uuid=uuid) for (_, service), uuid in self.hidden.items())
 
     def create_handlers(self, connection: sa.Connection) -> None:
         """Create the hidden handlers that are missing. The services are locked."""
@@ -136,9 +127,9 @@ class BatchGroups:
             (seq, member.service_uuid)
             for (seq, *_), members in self._members.items()
             for member in members
-            if not member.is_left_out
+            if member.note is not GONE
         ]
-        missing = [pair for pair in dict.fromkeys(wanted) if pair not in self._hidden]
+        missing = [pair for pair in dict.fromkeys(wanted) if pair not in self.hidden]
         if not missing:
             return
         asked = services.c.uuid.in_({service for _, service in missing})
@@ -157,7 +148,7 @@ class BatchGroups:
         if new:
             connection.execute(sa.insert(handlers), new)
         for row in new:
-            self._hidden[row["group_seq"], row["service_uuid"]] = row["uuid"]
+            self.hidden[row["group_seq"], row["service_uuid"]] = row["uuid"]
 
     def _read_groups(self, connection: sa.Connection, uuids: Sequence[str]) -> None:
         if not dialect_of(connection).single_writer:
@@ -165,7 +156,7 @@ class BatchGroups:
         for row in connection.execute(_GROUPS, {"uuids": list(uuids)}):
             values = {name: getattr(row, name) for name in _FIELDS}
             handler = CalledHandler(**{**_OF_GROUP, **values, "old_until": None})
-            self._rows[row.seq] = row
+            self.rows[row.seq] = row
             self.handlers[row.uuid] = handler
             if row.old_uuid is not None and row.old_until > self._now:
                 self.handlers[row.old_uuid] = handler
@@ -177,13 +168,13 @@ class BatchGroups:
             ConflictError: There are too many, or they depend on each other in a cycle.
         """
         seq, pushed, tag = chosen
-        group = self._rows[seq]
+        group = self.rows[seq]
         selector = selector_from(group.selector)
         rows = _select(connection, seq, selector, pushed)
         permitted = [
             row for row in rows if row.bound and not row.terminated and (group.is_admin or row.owner == group.owner)
         ]
-        self._hidden |= {(seq, row.uuid): row.hidden_uuid for row in permitted if row.hidden_uuid}
+        self.hidden |= {(seq, row.uuid): row.hidden_uuid for row in permitted if row.hidden_uuid}
         if selector.image:
             matching = ((row, _match(row.image_name, pushed, tag)) for row in permitted)
             members = [Member(row.uuid, row.full_name, found or None) for row, found in matching if found is not None]
@@ -192,14 +183,16 @@ class BatchGroups:
         else:
             names = {row.uuid: row.full_name for row in permitted}
             members = [
-                Member(uuid, names[uuid], tag) if uuid in names else Member(uuid, uuid, note=GONE, is_left_out=True)
+                Member(uuid, names[uuid], tag) if uuid in names else Member(uuid, uuid, note=GONE)
                 for uuid in selector.services
             ]
         if len(members) > MAX_SERVICES:
             raise ConflictError(f"the group has more than {MAX_SERVICES} services now: nothing was done")
         return _in_order(members, permitted, model.Sequence(group.sequence))
 
-    def _read_earlier(self, connection: sa.Connection, calls: Sequence[Call]) -> None:
+    def read_earlier(self, connection: sa.Connection, calls: Sequence[Call]) -> None:
+        """Read the earlier calls of the group calls among calls."""
+        self.earlier.clear()
         keyed = {
             (handler.seq, digest(call.key).hex()): call.key
             for call in calls
@@ -235,9 +228,15 @@ def _in_order(members: Sequence[Member], rows: Sequence[Any], sequence: model.Se
         return list(members)
     by_uuid = {member.service_uuid: member for member in members}
     found = {row.uuid: row for row in rows}
-    order = order_services([found[member.service_uuid] for member in members if not member.is_left_out], sequence)
+    order = order_services([found[member.service_uuid] for member in members if member.note is not GONE], sequence)
     ordered = [
-        by_uuid.pop(uuid)._replace(before=order.predecessors.get(uuid, ()), note=order.notes.get(uuid))
+        by_uuid.pop(uuid)._replace(
+            before={
+                each: found[each].full_name if found[each].owner == found[uuid].owner else OF_ANOTHER
+                for each in order.predecessors.get(uuid, ())
+            },
+            note=order.notes.get(uuid),
+        )
         for uuid in order.uuids
     ]
     return ordered + list(by_uuid.values())

@@ -13,7 +13,7 @@ from tutumd.model import groups as model
 from tutumd.model.groups import GroupAccepted
 from tutumd.ports.intake import CallResult
 from tutumd.store.intake.called_groups import GONE, BatchGroups, Member, accepted_line
-from tutumd.store.intake.coalesce import WITHOUT_OPTIONS, CalledHandler, Coalescer
+from tutumd.store.intake.coalesce import CalledHandler, Coalescer
 from tutumd.store.intake.sender_keys import digest
 from tutumd.store.objects.groups import StoredLine, selector_from
 from tutumd.store.queue.followers import hold_followers
@@ -21,9 +21,9 @@ from tutumd.store.sql.dialect import execute_compiled, json_rows
 from tutumd.store.tables.schema import microseconds
 
 _INSERT = sa.text(
-    "INSERT INTO group_calls (handler_seq, user_uuid, name, received, digest, lines) "
-    "SELECT CAST(value ->> 0 AS BIGINT), value ->> 1, value ->> 2, CAST(value ->> 3 AS BIGINT), value ->> 4, value -> 5"
-    " FROM json_each(:rows) ORDER BY CAST(key AS BIGINT) RETURNING seq"
+    "INSERT INTO group_calls (handler_seq, user_uuid, name, received, digest, lines, waits_for) "
+    "SELECT CAST(value ->> 0 AS BIGINT), value ->> 1, value ->> 2, CAST(value ->> 3 AS BIGINT), value ->> 4,"
+    " value -> 5, CAST(value ->> 6 AS BIGINT) FROM json_each(:rows) ORDER BY CAST(key AS BIGINT) RETURNING seq"
 )
 
 
@@ -31,13 +31,13 @@ class NewGroupCall(NamedTuple):
     """A group call to insert. The `seq` of actions that are not inserted yet is 0.
 
     Attributes:
-        before: UUIDs of the services that each service waits for.
+        before: For each service those that it waits for, as `Member.before`.
     """
 
     group: Any
     digest: str | None
     lines: list[StoredLine]
-    before: Mapping[str, Sequence[str]]
+    before: Mapping[str, Mapping[str, str]]
 
 
 class GroupCoalescer(Coalescer):
@@ -78,33 +78,28 @@ class GroupCoalescer(Coalescer):
         )
         key = None if call.key is None else digest(call.key).hex()
         before = {member.service_uuid: member.before for member in members}
-        self.group_calls.append(NewGroupCall(self.groups.row(handler), key, lines, before))
+        self.group_calls.append(NewGroupCall(self.groups.rows[handler.seq], key, lines, before))
         if call.key is not None:
             self.groups.earlier[handler.seq, call.key] = accepted
         return accepted
 
     def _add_member(self, call: Call, handler: CalledHandler, evaluation: Evaluation, member: Member) -> StoredLine:
         """Call the hidden handler of a service."""
-        uuid = self.groups.hidden_uuid(handler, member.service_uuid)
+        uuid = self.groups.hidden.get((handler.seq, member.service_uuid), "")
         hidden = self._handlers.get(uuid)
-        if member.is_left_out or hidden is None:
-            return _leave_out(member, member.note or GONE)
+        if hidden is None:
+            gone = encode_reasons([GONE])
+            return StoredLine(member.service_uuid, member.service_name, None, "", joined=False, note=gone)
         joined = hidden.action_uuid is not None or (hidden.service_uuid, hidden.operation) in self._opened
-        own = _evaluate_member(evaluation, member.tag)
-        is_plain = own is WITHOUT_OPTIONS and (hidden.debounced_until or 0) <= self._now and not hidden.action_skips
-        if hidden.action_seq and is_plain:
-            # Most calls of a burst, as in `add`.
-            self._add_delivery(call, hidden, own, hidden.action_seq, DeliveryOutcome.JOINED.value, "")
-            action_seq, action_uuid = hidden.action_seq, str(hidden.action_uuid)
-        else:
-            accepted = self._queue_or_join(call, hidden, own, None)
-            action_seq, action_uuid = accepted.action_seq, accepted.action_uuid
+        has_own = evaluation.tag != member.tag or evaluation.notes
+        own = replace(evaluation, tag=member.tag, notes=()) if has_own else evaluation
+        action = self._queue_or_join(call, hidden, own, None)
         note = Reason("earlier-order") if joined and member.before else member.note
         return StoredLine(
             member.service_uuid,
             member.service_name,
-            action_seq,
-            action_uuid,
+            action.action_seq,
+            action.action_uuid,
             joined,
             encode_reasons([note]) if note else "",
         )
@@ -117,17 +112,6 @@ def _why_none(group: Any, evaluation: Evaluation) -> Reason:
     if not evaluation.pushed:
         return Reason("no-pushed-image")
     return Reason("no-service-of-image", (", ".join(":".join(image) for image in evaluation.pushed[:5]),))
-
-
-def _leave_out(member: Member, note: Reason) -> StoredLine:
-    return StoredLine(member.service_uuid, member.service_name, None, "", joined=False, note=encode_reasons([note]))
-
-
-def _evaluate_member(evaluation: Evaluation, tag: str | None) -> Evaluation:
-    """Return the evaluation of a group's call for one of its services, which the call may give another tag."""
-    if evaluation.tag != tag or evaluation.notes:
-        return replace(evaluation, tag=tag, notes=())
-    return evaluation
 
 
 def store(
@@ -148,7 +132,15 @@ def store(
         for new in batch.group_calls
     ]
     rows = [
-        (new.group.seq, new.group.user_uuid, new.group.name, microseconds(now), new.digest, of_call)
+        (
+            new.group.seq,
+            new.group.user_uuid,
+            new.group.name,
+            microseconds(now),
+            new.digest,
+            of_call,
+            max(line.action_seq or 0 for line in of_call),
+        )
         for new, of_call in zip(batch.group_calls, lines, strict=True)
     ]
     # The rows are numbered in their order.
@@ -165,16 +157,12 @@ def store(
     ]
 
 
-def _find_waits(lines: Sequence[StoredLine], before: Mapping[str, Sequence[str]]) -> dict[int, dict[int, str]]:
+def _find_waits(lines: Sequence[StoredLine], before: Mapping[str, Mapping[str, str]]) -> dict[int, dict[int, str]]:
     """Return the `seq` and the service's name of each action that a new action of a call waits for."""
-    called = {line.service_uuid: line for line in lines if line.action_seq}
+    called = {line.service_uuid: line.action_seq for line in lines if line.action_seq}
     waits = {
-        line.action_seq: {
-            first.action_seq: first.service_name
-            for first in map(called.get, before.get(line.service_uuid, ()))
-            if first is not None and first.action_seq
-        }
-        for line in called.values()
+        line.action_seq: {called[uuid]: name for uuid, name in before[line.service_uuid].items() if uuid in called}
+        for line in lines
         if line.action_seq and not line.joined
     }
     return {seq: names for seq, names in waits.items() if names}

@@ -255,6 +255,7 @@ def _store_part(
     if groups is None:
         batch = Coalescer(called, keys, now_us, budget, asked, begin_rollback)
     else:
+        groups.read_earlier(connection, calls)
         handlers_and_groups = {**called, **groups.handlers}
         batch = GroupCoalescer(handlers_and_groups, keys, now_us, budget, asked, begin_rollback)
         batch.groups, batch.group_calls = groups, []

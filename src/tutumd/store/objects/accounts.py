@@ -156,9 +156,13 @@ class SqlAccounts(SqlSessions, Accounts):
             if user.is_admin and admins == 1:
                 raise ConflictError(f"{name!r} is the last admin: add another one first (tutumd user add --admin)")
             _lock(connection, user.uuid)
+            # Before the services, as the intake does: otherwise the two could deadlock.
+            of_user = (
+                sa.select(groups.c.handler_seq).where(groups.c.user_uuid == user.uuid).order_by(groups.c.handler_seq)
+            )
+            numbers = connection.scalars(of_user.with_for_update(key_share=True)).all()
             apply_windows(connection, freeze_windows.c.user_uuid == user.uuid, self._clock(), removes=True)
-            of_user = sa.select(groups.c.handler_seq).where(groups.c.user_uuid == user.uuid)
-            connection.execute(sa.delete(handlers).where(handlers.c.seq.in_(of_user)))
+            connection.execute(sa.delete(handlers).where(handlers.c.seq.in_(numbers)))
             connection.execute(sa.delete(users).where(users.c.uuid == user.uuid))
             audit.record(connection, by, AuditEvent.USER_REMOVED, self._clock(), details=name)
             owned = services.c.owner == name

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from itertools import groupby, pairwise
 from operator import attrgetter
@@ -22,6 +21,9 @@ from tutumd.store.tables.services import services
 
 _AT_ONCE = 200
 """Followers and calls of groups that one transaction settles."""
+
+OF_ANOTHER = "a service of another user"
+"""How an action names a predecessor whose service has another owner."""
 
 
 class Order(NamedTuple):
@@ -105,11 +107,13 @@ _live = sa.select(_before.c.seq).where(
     _before.c.state.in_([sa.literal_column("'Pending'"), sa.literal_column("'In progress'")])
 )
 _HAS_ENDED = ~_live.where(_before.c.seq == _p.predecessor_seq).correlate(action_predecessors).exists()
-_IS_OVERDUE = sa.and_(
+_OVERDUE: sa.Select[Any] = sa.select(_call.seq, _call.lines).where(
     _call.ended.is_(None), ~_live.where(_before.c.seq == _call.waits_for).correlate(group_calls).exists()
 )
-_OVERDUE: sa.Select[Any] = sa.select(_call.seq, _call.lines).where(_IS_OVERDUE).order_by(_call.seq).limit(_AT_ONCE)
-_UNSETTLED = sa.select(_p.action_seq).where(_HAS_ENDED).limit(_AT_ONCE)
+_UNSETTLED = sa.select(_p.action_seq).where(_HAS_ENDED)
+# By group, so that no two workers deadlock when they record what they tell of its calls.
+_SOME_OVERDUE = _OVERDUE.order_by(_call.handler_seq).limit(_AT_ONCE).with_for_update(of=group_calls, skip_locked=True)
+_SOME_UNSETTLED = _UNSETTLED.limit(_AT_ONCE)
 IS_UNSETTLED = sa.or_(_UNSETTLED.correlate(None).exists(), _OVERDUE.correlate(None).exists()).label("is_unsettled")
 """The condition that `settle` has something to do. It is cheap if no action waits for another."""
 
@@ -119,25 +123,30 @@ def settle(connection: sa.Connection, now: datetime) -> set[str]:
 
     What another transaction has locked is left for the next time. The caller must not wait for a lock afterwards.
     """
-    followers = connection.scalars(_UNSETTLED).all()
+    followers = connection.scalars(_SOME_UNSETTLED).all()
     return (_settle_followers(connection, followers, now) if followers else set()) | _end_calls(connection, now)
 
 
 _named = services.alias("named")
+_follower = services.alias("follower")
 _ENDS = {ActionState.FAILED: "{0} failed", ActionState.CANCELED: "{0} was canceled"}
-
-
-@cache
-def _select_predecessors() -> sa.Select[Any]:
-    """Select all predecessors of actions, with their states."""
-    return (
-        sa.select(action_predecessors, actions.c.engine, _before.c.state, _named.c.full_name)
-        .join(actions, actions.c.seq == _p.action_seq)
-        .outerjoin(_before, _before.c.seq == _p.predecessor_seq)
-        .outerjoin(_named, _named.c.uuid == _before.c.service_uuid)
-        .where(_p.action_seq.in_(sa.bindparam("seqs", expanding=True)))
-        .order_by(_p.action_seq, _p.predecessor_seq)
+_NO_FAILURES = (ActionState.PENDING, ActionState.IN_PROGRESS, ActionState.SUCCESS)
+_is_of_owner = _named.c.owner.is_not_distinct_from(_follower.c.owner)
+# All predecessors of actions, with their states.
+_PREDECESSORS = (
+    sa.select(
+        action_predecessors,
+        actions.c.engine,
+        _before.c.state,
+        sa.case((_is_of_owner, _named.c.full_name), else_=OF_ANOTHER).label("service_name"),
     )
+    .join(actions, actions.c.seq == _p.action_seq)
+    .join(_follower, _follower.c.uuid == actions.c.service_uuid)
+    .outerjoin(_before, _before.c.seq == _p.predecessor_seq)
+    .outerjoin(_named, _named.c.uuid == _before.c.service_uuid)
+    .where(_p.action_seq.in_(sa.bindparam("seqs", expanding=True)))
+    .order_by(_p.action_seq, _p.predecessor_seq)
+)
 
 
 def _settle_followers(connection: sa.Connection, seqs: Iterable[int], now: datetime) -> set[str]:
@@ -145,18 +154,18 @@ def _settle_followers(connection: sa.Connection, seqs: Iterable[int], now: datet
     these = of_services.where(actions.c.seq.in_(list(seqs))).order_by(services.c.uuid)
     locked = connection.scalars(these.with_for_update(of=services, key_share=True, skip_locked=True)).all()
     # Read only after locking: a call may have joined a follower, or a person may have overridden its hold.
-    rows = connection.execute(_select_predecessors(), {"seqs": locked}).all()
+    rows = connection.execute(_PREDECESSORS, {"seqs": locked}).all()
     waiting = [row for row in rows if row.state in (ActionState.PENDING, ActionState.IN_PROGRESS)]
     canceled = {
-        row.action_seq: _ENDS.get(row.state, "the action of a predecessor was deleted").format(row.full_name)
+        row.action_seq: _ENDS.get(row.state, "the action of a predecessor was deleted").format(row.service_name)
         for row in rows
-        if row not in waiting and row.state != ActionState.SUCCESS and row.on_failure == OnFailure.CANCEL
+        if row.state not in _NO_FAILURES and row.on_failure == OnFailure.CANCEL
     }
     reasons: dict[int, Reason | None] = {row.action_seq: None for row in rows}
     for seq, left in groupby(waiting, key=attrgetter("action_seq")):
         if seq not in canceled:
             of_action = list(left)
-            reasons[seq] = _reason([row.full_name for row in of_action], of_action[0].group_call)
+            reasons[seq] = _reason([row.service_name for row in of_action], of_action[0].group_call)
     ended = {row.predecessor_seq for row in rows}.difference(row.predecessor_seq for row in waiting)
     is_over = sa.and_(_p.action_seq.in_(reasons), sa.or_(_p.predecessor_seq.in_(ended), _p.action_seq.in_(canceled)))
     connection.execute(sa.delete(action_predecessors).where(is_over))
@@ -171,7 +180,7 @@ def _settle_followers(connection: sa.Connection, seqs: Iterable[int], now: datet
 def _end_calls(connection: sa.Connection, now: datetime) -> set[str]:
     called = {
         row.seq: {line.action_seq for line in lines_from(row) if line.action_seq}
-        for row in connection.execute(_OVERDUE.with_for_update(of=group_calls, skip_locked=True))
+        for row in connection.execute(_SOME_OVERDUE)
     }
     if not called:
         return set()

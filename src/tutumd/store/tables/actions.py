@@ -167,7 +167,7 @@ group_calls = sa.Table(
     sa.Column("digest", sa.String(32)),
     # For each service a `StoredLine`.
     sa.Column("lines", sa.JSON, nullable=False),
-    # `seq` of one of its actions: after its end, a worker looks whether all have ended. NULL: no worker has looked.
+    # `seq` of one of its actions: after its end, a worker looks whether all have ended.
     sa.Column("waits_for", sa.BigInteger),
     # Set by a worker after the last of its actions has ended.
     sa.Column("ended", UtcTime),

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from tutumd.model.notifications import NotificationState
 from tutumd.store.intake.plain_calls import KEEP_BATCHES
-from tutumd.store.intake.sender_keys import select_dead
+from tutumd.store.intake.sender_keys import REPEAT_WINDOW, select_dead
 from tutumd.store.objects.audit import select_old
 from tutumd.store.sql.database import Database
 from tutumd.store.tables.accounts import api_keys, audit, login_links, sessions
@@ -48,6 +48,9 @@ MAX_REQUEST_AGE = timedelta(minutes=1)
 
 KEEP_SENT, KEEP_UNSENT = timedelta(days=7), timedelta(days=30)
 """How long notifications are kept after their end, and what targets were told of failures."""
+
+MAX_GROUP_CALLS = 10_000
+"""Ended calls of a group to keep: the newest, and those that a repetition may still get."""
 
 MAX_GONE_CONTAINERS = 100
 """Gone containers of a service to keep: the newest. A crash loop creates 1,440 a day."""
@@ -130,6 +133,13 @@ def _find_unused(connection: sa.Connection, now: datetime, before: datetime, lim
             .offset(MAX_GONE_CONTAINERS)
         )
         found[containers] += connection.execute(surplus.limit(max(0, limit - len(found[containers]))))
+    c = group_calls.c
+    is_repeatable = sa.and_(c.digest.isnot(None), c.received > now - REPEAT_WINDOW)
+    crowded = sa.select(c.handler_seq).group_by(c.handler_seq).having(sa.func.count() > MAX_GROUP_CALLS)
+    for group in connection.execute(crowded).scalars():
+        of_group = sa.select(c.seq).where(c.handler_seq == group, c.ended.isnot(None), sa.not_(is_repeatable))
+        surplus = of_group.order_by(c.seq.desc()).offset(MAX_GROUP_CALLS)
+        found[group_calls] += connection.execute(surplus.limit(max(0, limit - len(found[group_calls]))))
     return found
 
 

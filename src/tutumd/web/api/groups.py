@@ -7,7 +7,8 @@ from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
 
 from tutumd.application import groups as rules
-from tutumd.application.queries import GROUP_FILTERS, parse_position, parse_query
+from tutumd.application.handlers import HandlerPlan
+from tutumd.application.queries import HANDLER_FILTERS, parse_position, parse_query
 from tutumd.model.groups import GroupCall
 from tutumd.web.api.group_objects import GROUP, GROUP_CALL, GROUP_PLAN, GroupIn, show_group
 from tutumd.web.api.schemas import RotateIn, list_of, write_page
@@ -24,11 +25,11 @@ GroupUuid = Annotated[str, Path(description="UUID of the group")]
 GroupCallNumber = Annotated[int, Path(description="ID of the call", ge=1, le=2**62)]
 
 
-@router.get("/group/", response_model=list_of(GROUP), openapi_extra=documented_list(GROUP_FILTERS))
+@router.get("/group/", response_model=list_of(GROUP), openapi_extra=documented_list(HANDLER_FILTERS))
 def list_groups(request: Request, viewer: Caller) -> dict[str, Any]:
-    """List groups, oldest first. Filters: uuid, name; pages: limit, offset."""
+    """List groups, oldest first. Filters: uuid, uuid__startswith, name; pages: limit, offset."""
     web = context(request)
-    query = parse_query(request.query_params.multi_items(), GROUP_FILTERS)
+    query = parse_query(request.query_params.multi_items(), HANDLER_FILTERS)
     page = web.store.groups(viewer, query)
     return write_page(
         f"{PREFIX}/webhook/group/", query, page, [show_group(each, web.public_url) for each in page.objects]
@@ -46,7 +47,7 @@ def create_group(request: Request, viewer: Operator, body: Body) -> dict[str, An
 
 
 @router.post("/group/plan/", response_model=GROUP_PLAN, openapi_extra=documented(GroupIn))
-def plan_group(request: Request, viewer: Caller, body: Body) -> rules.GroupPlan:
+def plan_group(request: Request, viewer: Caller, body: Body) -> HandlerPlan:
     """Check a request to create a group, and show what it would set. Nothing is done."""
     web = context(request)
     return rules.plan_creation(
@@ -78,7 +79,7 @@ def change_group(request: Request, viewer: Operator, group_uuid: GroupUuid, body
 
 
 @router.post("/group/{group_uuid}/plan/", response_model=GROUP_PLAN, openapi_extra=documented(GroupIn))
-def plan_group_change(request: Request, viewer: Caller, group_uuid: GroupUuid, body: Body) -> rules.GroupPlan:
+def plan_group_change(request: Request, viewer: Caller, group_uuid: GroupUuid, body: Body) -> HandlerPlan:
     """Check a request to change a group, and show which fields would change. Nothing is done."""
     web = context(request)
     return rules.plan_change(

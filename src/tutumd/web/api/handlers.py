@@ -191,7 +191,7 @@ def try_handler(
             body=text.encode(),
             address=sent["address"],
             now=web.clock(),
-            issuer_keys=web.issuer_keys,
+            issuer_keys=web.issuer_keys.loaded(),
             audience=web.public_origin,
         ),
         cipher=web.cipher,

@@ -86,6 +86,12 @@ class KeyCache:
             return next(iter(entry.keys.values()))
         return entry.keys.get(kid, KeyFault.UNKNOWN_KID)
 
+    def loaded(self) -> "KeyCache":
+        """Return this cache when it has read the stored keys of all issuers."""
+        for url in self._allowed:
+            self._reload(url)
+        return self
+
     async def refreshed(self, url: str) -> None:
         """Return when the keys of an issuer were read again: from the store, or from the issuer, which takes up to 5
         seconds.

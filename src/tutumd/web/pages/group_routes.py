@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from fastapi import Depends, Request
 
@@ -23,35 +23,15 @@ CRUMBS = [("Services", "/services/"), ("Groups", "/groups/")]
 class FoundGroup(Found):
     """The group of a page's address."""
 
+    kind: ClassVar[str] = "group"
+    watch: ClassVar[str] = ""
+    obstacle: ClassVar[str] = "let its sender send it again"
+
     group: Group
-
-    @property
-    def place(self) -> str:
-        return f"/groups/{self.group.number}/"
-
-    @property
-    def crumbs(self) -> list[tuple[str, str]]:
-        return CRUMBS
 
     @property
     def call_url(self) -> str:
         return start_of_urls(self.request) + group_call_uri(self.group.uuid)
-
-    @property
-    def target(self) -> str:
-        return describe_selector(self.group.selector)
-
-    @property
-    def kind(self) -> str:
-        return "group"
-
-    @property
-    def watch(self) -> str:
-        return ""
-
-    @property
-    def obstacle(self) -> str:
-        return "let its sender send it again"
 
     def deliveries(
         self, limit: int, *, outcome: DeliveryOutcome | None = None, before: int | None = None
@@ -106,7 +86,16 @@ def find_group(request: Request, visitor: User, number: int) -> FoundGroup:
     store = context(request).store
     group = store.group(visitor, number)
     word = choose_word(group.name or "", "GROUP", lambda query: store.groups(visitor, query))
-    return FoundGroup(request=request, visitor=visitor, handler=as_handler(group), words=(word,), group=group)
+    return FoundGroup(
+        request=request,
+        visitor=visitor,
+        handler=as_handler(group),
+        words=(word,),
+        place=f"/groups/{number}/",
+        crumbs=CRUMBS,
+        target=describe_selector(group.selector),
+        group=group,
+    )
 
 
 def find_subject(request: Request, visitor: User, number: int) -> Found:

@@ -1,10 +1,10 @@
 """Shared parts of all pages of handlers: the handler of an address, and the operations of a visitor on it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from shlex import quote
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from fastapi import Depends, Path, Request
 
@@ -35,13 +35,26 @@ class Found(ABC):
     """The subject of a page: a handler of a service, or a group as a handler.
 
     Attributes:
+        kind: The word for the subject.
+        watch: The address, below its page, of the page on which the first call arrives; empty if there is none.
+        obstacle: Why no delivery can be redelivered here; empty if they can.
         words: The words that name it in commands, quoted for a shell: a handler's service, and its own name.
+        place: The address of the subject's page, without the path of the public URL.
+        crumbs: The pages above it: labels and addresses, without the path of the public URL.
+        target: What a call redeploys, for sentences.
     """
+
+    kind: ClassVar[str] = "handler"
+    watch: ClassVar[str] = "connect/"
+    obstacle: ClassVar[str] = ""
 
     request: Request
     visitor: User
     handler: Handler
     words: tuple[str, ...]
+    place: str
+    crumbs: Sequence[tuple[str, str]]
+    target: str
 
     @property
     def web(self) -> WebContext:
@@ -50,42 +63,12 @@ class Found(ABC):
 
     @property
     @abstractmethod
-    def place(self) -> str:
-        """The address of the subject's page, without the path of the public URL."""
-
-    @property
-    @abstractmethod
-    def crumbs(self) -> list[tuple[str, str]]:
-        """The pages above it: labels and addresses, without the path of the public URL."""
-
-    @property
-    @abstractmethod
     def call_url(self) -> str:
         """The complete URL, which is a password: with the public URL, else with the visitor's address of the server."""
-
-    @property
-    @abstractmethod
-    def target(self) -> str:
-        """What a call redeploys, for sentences."""
-
-    @property
-    def kind(self) -> str:
-        """The word for the subject."""
-        return "handler"
 
     def result(self, key: str) -> str:
         """Return the key of the sentence that a page shows after a button was pressed."""
         return key if self.kind == "handler" else f"{self.kind}-{key}"
-
-    @property
-    def watch(self) -> str:
-        """The address, below its page, of the page on which the first call arrives."""
-        return "connect/"
-
-    @property
-    def obstacle(self) -> str:
-        """Why no delivery can be redelivered here; empty if they can."""
-        return ""
 
     @property
     def values(self) -> dict[str, Any]:
@@ -146,20 +129,8 @@ class FoundHandler(Found):
     service: Service
 
     @property
-    def place(self) -> str:
-        return f"/service/{self.service.uuid}/handler/{self.handler.number}/"
-
-    @property
-    def crumbs(self) -> list[tuple[str, str]]:
-        return [("Services", "/services/"), (self.service.full_name, f"/service/{self.service.uuid}/")]
-
-    @property
     def call_url(self) -> str:
         return start_of_urls(self.request) + call_uri(self.service.uuid, self.handler.uuid)
-
-    @property
-    def target(self) -> str:
-        return self.service.full_name
 
     def deliveries(
         self, limit: int, *, outcome: DeliveryOutcome | None = None, before: int | None = None
@@ -202,8 +173,16 @@ def find_handler(request: Request, visitor: User, number: int) -> FoundHandler:
     except NotFoundError:
         raise HandlerGoneError(service) from None
     word = choose_word(handler.name or "", "HANDLER", lambda query: store.handlers(visitor, service.uuid, query))
-    words = (quote(name_in_command(store, visitor, service)), word)
-    return FoundHandler(request=request, visitor=visitor, handler=handler, words=words, service=service)
+    return FoundHandler(
+        request=request,
+        visitor=visitor,
+        handler=handler,
+        words=(quote(name_in_command(store, visitor, service)), word),
+        place=f"/service/{service.uuid}/handler/{number}/",
+        crumbs=[("Services", "/services/"), (service.full_name, f"/service/{service.uuid}/")],
+        target=service.full_name,
+        service=service,
+    )
 
 
 def choose_word(name: str, unknown: str, search: Callable[[Query], Page[Any]]) -> str:
