@@ -65,7 +65,7 @@ class GroupCoalescer(Coalescer):
         own = replace(call, content="", key=None)
         lines = [self._add_member(own, handler, evaluation, member) for member in members]
         if not any(line.action_uuid for line in lines):
-            return self._decline(call, handler, evaluation, _why_none(self.groups.row(handler), evaluation))
+            return self._decline(call, handler, evaluation, _why_none(self.groups.rows[handler.seq], evaluation))
         self._count_use(handler, evaluation)
         is_new = any(line.action_uuid and not line.joined for line in lines)
         outcome = DeliveryOutcome.QUEUED if is_new else DeliveryOutcome.JOINED
