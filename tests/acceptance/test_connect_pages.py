@@ -121,7 +121,7 @@ def test_a_job_with_identity_tokens_gets_no_secret(live_server: LiveServer, visi
     assert send(page, {"project": ""}).status == 400
     made, url, secret = make(visitor, service, "github-actions", project="me/shop", branch="main")
     assert (secret, "oidc: true" in made.text) == ("", True)
-    assert "The URL is no password" in made.text
+    assert "The URL is not a secret" in made.text
     verify = live_server.request("GET", url.removeprefix(live_server.url).removesuffix("call/")).json["verify"]
     assert verify["claims"] == {"repository": ["me/shop"], "ref": ["refs/heads/main"]}
     assert verify["audience"] == live_server.url, "it has no public URL"

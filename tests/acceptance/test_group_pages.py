@@ -156,7 +156,7 @@ def test_the_page_of_a_call_has_a_line_for_each_service(dashboard: DashboardBed,
         return part if part.status == 200 else None
 
     ended = wait_until(changed, "the page has changed")
-    assert "1 success, 1 failed" in ended.text or "1 failed, 1 success" in ended.text
+    assert "1 succeeded, 1 failed" in ended.text or "1 failed, 1 succeeded" in ended.text
     assert ended.find("span", **{"data-every": "0"})
     action = visitor.get(f"/action/{alone}/")
     assert action.follow("#1 of all").path == page.path
@@ -259,7 +259,7 @@ def test_others_see_no_group_and_scopes_limit_buttons(dashboard: DashboardBed, v
 @pytest.mark.parametrize(
     ("sender", "reach", "told"),
     [
-        ("ghcr", "image", "services that run a pushed image of ghcr.io/me/web"),
+        ("ghcr", "image", "services that run the pushed image, if it matches ghcr.io/me/web"),
         ("ghcr", "stack", "services of the stack shop on docker"),
         ("gitlab-ci", "stack", "services of the stack shop on docker"),
     ],

@@ -28,4 +28,5 @@ def test_pages_of_delivery_and_action_and_the_feed_name_the_caller(dashboard: Da
     feed, log = visitor.get("/"), visitor.get("/audit/")
     assert WHO in feed.text
     assert "action called" in log.text.lower() and WHO in log.text
+    assert "identity token (API)" in log.text
     assert not any(page.find("b", "shop") for page in (action, delivery, feed, log)), "texts of tokens are text"

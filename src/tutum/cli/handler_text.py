@@ -34,7 +34,8 @@ def describe(value: Any) -> str:
     if not isinstance(value, dict):
         return str(value or NOT_SET)
     preset = value.get("preset")
-    settings = [f"{name} {describe(each)}" for name, each in value.items() if name not in ("preset", preset)]
+    shown = {name: each for name, each in value.items() if (name, each) != ("secrets_set", 0)}
+    settings = [f"{name} {describe(each)}" for name, each in shown.items() if name not in ("preset", preset)]
     head = f"{preset} {describe(value[preset])}" if preset in value else preset
     return "; ".join([head, *settings] if head else settings)
 

@@ -13,7 +13,7 @@ from tests.support.identity_tokens import AUDIENCE, ISSUER, IssuerKeys, claims_o
 from tests.support.replica import Replica, make
 from tests.support.stores import StoreBed, call, query, second_intake
 from tutumd.application.admission.issuers import IssuerKind
-from tutumd.model import Accepted, AuditFilters, Caller, Evaluation
+from tutumd.model import Accepted, AuditFilters, Caller, Evaluation, Via
 from tutumd.ports.intake import CallResult
 from tutumd.store.queue.notifier_queue import SqlNotificationQueue
 from tutumd.store.sql.wakeup import Wakeup
@@ -128,6 +128,7 @@ def test_the_claims_are_recorded_and_the_token_is_not(bed: StoreBed, replica: Re
     assert replica.request("GET", action)[1]["caller"] == "me/shop@main, run 123, by bob"
     [entry] = bed.store.audit(bed.admin, AuditFilters(what="action called")).entries
     assert (entry.details, entry.action_uuid, entry.service_name) == (WHO, action.split("/")[-2], "web")
+    assert (entry.via, entry.credential, entry.address) == (Via.API, "identity token", newest["ip"])
     assert post(replica, handler, token_of(bed, jti="d", repository="you/secret"))[0] == 401
     assert replica.request("GET", f"{handler}delivery/")[1]["objects"][0]["caller"] is None
     written = dump(bed)

@@ -9,8 +9,10 @@ from tests.support.stores import StoreBed, snapshot
 from tests.unit.application.admission.calls import payload
 from tutumd.application.admission.fields import DEFAULTS
 from tutumd.application.calls import evaluate_call
-from tutumd.model import NotQueued
+from tutumd.errors import Reason
+from tutumd.model import Evaluation, NotQueued
 from tutumd.model.groups import GroupAccepted
+from tutumd.web.messages.deliveries import write_reason
 
 pytestmark = pytest.mark.dialect
 HUB, SHORT = "docker.io/svendowideit/testhook", "svendowideit/testhook"
@@ -84,4 +86,14 @@ def test_a_glob_selects_repositories_and_never_widens_the_payload(bed: StoreBed,
         group, options = add_group(bed, image=glob), replace(DEFAULTS, image=glob)
         (result,) = send(bed, call_of(group, evaluation=evaluate_call(options, 0, payload("ghcr-package"))))
         assert isinstance(result, GroupAccepted if reached else NotQueued), glob
+        assert not isinstance(result, NotQueued) or result.skip == Reason("no-pushed-image")
         assert not isinstance(result, GroupAccepted) or names(result) == ["ghcr-package0"]
+
+
+def test_a_skipped_call_names_the_pushed_image_that_no_service_runs(bed: StoreBed) -> None:
+    (skipped,) = send(
+        bed, call_of(add_group(bed, image="*"), evaluation=Evaluation(version=0, pushed=(("ghcr.io/me/app", "v2"),)))
+    )
+    assert isinstance(skipped, NotQueued)
+    assert skipped.skip is not None
+    assert write_reason(skipped.skip) == "the owner of the group has no service that runs ghcr.io/me/app:v2"

@@ -64,7 +64,7 @@ _SETTINGS_SCHEMA = {
         "additionalProperties": TEXTS_SCHEMA,
         "title": "Claims",
         "description": "`oidc`: claims that the tokens must have, each with a glob or a list of globs.",
-        "examples": [{"repository": "me/shop", "ref": "refs/heads/main"}],
+        "examples": [{"repository": "me/shop"}],
     },
 }
 _SECRETS_SCHEMA = {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": MAX_SECRETS}
@@ -227,7 +227,9 @@ def _check_settings(preset: str, fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_identity(fields: Mapping[str, Any]) -> dict[str, Any]:
-    issuer, claims = check_text("verify.issuer", fields.get("issuer"), 255), fields.get("claims")
+    if "issuer" not in fields:
+        raise InvalidInputError("verify with the preset oidc needs an issuer: github, gitlab, or a URL")
+    issuer, claims = check_text("verify.issuer", fields["issuer"], 255), fields.get("claims")
     if not isinstance(claims, dict) or not 1 <= len(claims) <= MAX_CLAIMS:
         raise InvalidInputError(
             f'verify.claims must be an object with 1 to {MAX_CLAIMS} claims, such as {{"repository": "me/shop"}},'

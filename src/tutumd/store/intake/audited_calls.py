@@ -5,7 +5,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from tutumd.model import Accepted, AuditEvent, Call
+from tutumd.model import Accepted, Access, AuditEvent, Call
 from tutumd.model.groups import GroupAccepted
 from tutumd.ports.intake import CallResult
 from tutumd.store.objects import audit
@@ -28,8 +28,18 @@ def record(
             left.discard(action_uuid)
             if is_first and caller:
                 service = read_service(connection, None, service_uuid)
-                what, details = AuditEvent.ACTION_CALLED, str(caller)
-                audit.record(connection, None, what, now, service=service, action=action_uuid, details=details)
+                audit.record(
+                    connection,
+                    None,
+                    AuditEvent.ACTION_CALLED,
+                    now,
+                    service=service,
+                    action=action_uuid,
+                    details=str(caller),
+                    access=Access(
+                        credential="identity token", address=call.origin.address, user_agent=call.origin.user_agent
+                    ),
+                )
 
 
 def _actions_of(call: Call, result: CallResult) -> Iterator[tuple[str, str]]:

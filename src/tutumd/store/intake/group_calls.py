@@ -15,7 +15,7 @@ from tutumd.ports.intake import CallResult
 from tutumd.store.intake.called_groups import GONE, BatchGroups, Member, accepted_line
 from tutumd.store.intake.coalesce import CalledHandler, Coalescer
 from tutumd.store.intake.sender_keys import digest
-from tutumd.store.objects.groups import StoredLine
+from tutumd.store.objects.groups import StoredLine, selector_from
 from tutumd.store.queue.followers import hold_followers
 from tutumd.store.sql.dialect import execute_compiled, json_rows
 from tutumd.store.tables.schema import microseconds
@@ -65,7 +65,7 @@ class GroupCoalescer(Coalescer):
         own = replace(call, content="", key=None)
         lines = [self._add_member(own, handler, evaluation, member) for member in members]
         if not any(line.action_uuid for line in lines):
-            return self._decline(call, handler, evaluation, Reason("no-service"))
+            return self._decline(call, handler, evaluation, _why_none(self.groups.rows[handler.seq], evaluation))
         self._count_use(handler, evaluation)
         is_new = any(line.action_uuid and not line.joined for line in lines)
         outcome = DeliveryOutcome.QUEUED if is_new else DeliveryOutcome.JOINED
@@ -103,6 +103,15 @@ class GroupCoalescer(Coalescer):
             joined,
             encode_reasons([note]) if note else "",
         )
+
+
+def _why_none(group: Any, evaluation: Evaluation) -> Reason:
+    """Return why a call of a group concerns no service."""
+    if not selector_from(group.selector).image:
+        return Reason("no-service")
+    if not evaluation.pushed:
+        return Reason("no-pushed-image")
+    return Reason("no-service-of-image", (", ".join(":".join(image) for image in evaluation.pushed[:5]),))
 
 
 def store(

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.model import AuditEntry, AuditEvent, AuditFilters, AuditPage, Service, User, Via
+from tutumd.model import Access, AuditEntry, AuditEvent, AuditFilters, AuditPage, Service, User, Via
 from tutumd.store.objects.row_mapping import value_from
 from tutumd.store.sql.dialect import dialect_of
 from tutumd.store.tables.accounts import audit
@@ -50,6 +50,7 @@ def record(
     handler: int | None = None,
     action: str | None = None,
     details: str = "",
+    access: Access | None = None,
 ) -> None:
     """Write an entry.
 
@@ -57,8 +58,9 @@ def record(
         by: The user who acted; None: the server itself.
         handler: Its number. The handler's UUID is a credential: no argument may contain it, nor a key or token.
         action: Its UUID.
+        access: Where an act without a user came from; None: from the server itself.
     """
-    access = by.access if by else None
+    access = by.access if by else access
     row = {
         "user_name": by.name[:255] if by else SERVER,
         "via": (access.via if access else Via.COMMAND).value,

@@ -87,7 +87,9 @@ SENTENCES: Mapping[str, str] = {
     "later-tag": "a later call named the tag {0!r}",
     "later-body": "a later call brought another body",
     # Calls of groups.
-    "no-service": "no service of the group is permitted now, or none has the pushed image and tag",
+    "no-service": "the owner of the group may not redeploy any of its services now, or none is left",
+    "no-pushed-image": "the call names no pushed image that the group selects",
+    "no-service-of-image": "the owner of the group has no service that runs {0}",
     "service-gone": "the service is gone, or no longer permitted",
     # Why a pending action waits.
     "debounce": "waiting for more calls (debounce)",

@@ -2,7 +2,8 @@
 
 from collections import Counter
 
-from tutumd.model.groups import Group, GroupCall, GroupSelector, OnFailure, Sequence
+from tutumd.model import ActionState
+from tutumd.model.groups import Group, GroupCall, GroupLine, GroupSelector, OnFailure, Sequence
 from tutumd.web.messages.handlers import count_of
 
 ORDERS = {
@@ -19,7 +20,7 @@ FAILURES = {
 def describe_selector(selector: GroupSelector) -> str:
     """Return which services a call redeploys, as a phrase."""
     if selector.image:
-        return f"services that run a pushed image of {selector.image}"
+        return f"services that run the pushed image, if it matches {selector.image}"
     if selector.stack:
         return f"services of the stack {selector.stack} on {selector.engine}"
     return count_of(len(selector.services), "listed service")
@@ -32,11 +33,15 @@ def describe_order(group: Group) -> str:
 
 
 def summarize_call(call: GroupCall) -> str:
-    """Return how many services are in which state, such as `2 success, 1 failed, 1 left out`."""
-    states = Counter(
-        each.action.state.lower() if each.action else "left out" if each.note else "unknown" for each in call.lines
-    )
+    """Return how many services are in which state, such as `2 succeeded, 1 failed, 1 left out`."""
+    states = Counter(_word_of(each) for each in call.lines)
     return ", ".join(f"{number} {state}" for state, number in states.items())
+
+
+def _word_of(line: GroupLine) -> str:
+    if line.action is None:
+        return "left out" if line.note else "unknown"
+    return "succeeded" if line.action.state is ActionState.SUCCESS else line.action.state.lower()
 
 
 def name_call(call: GroupCall) -> str:
