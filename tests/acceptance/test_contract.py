@@ -193,7 +193,7 @@ def test_openapi_tells_each_lists_filters_and_no_answer_that_is_never_given(live
     service = live_server.run_service("told-in-full")
     handler = live_server.add_handler(service).rstrip("/").split("/")[-1]
     lists = [path for path in paths if "get" in paths[path] and "limit" in str(paths[path]["get"].get("parameters"))]
-    assert len(lists) == 11
+    assert len(lists) == 13
     for path in lists:
         filled = path.format(service_uuid=service, uuid=service, handler_uuid=handler)
         refused = live_server.request("GET", f"{filled}?nobody-knows=1")

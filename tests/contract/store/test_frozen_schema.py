@@ -13,8 +13,8 @@ from tutumd.store.tables.upgrade import SCRIPTS
 pytestmark = pytest.mark.dialect
 
 FROZEN = {
-    "sqlite": "dcd28ccc4efc53e4c5c21209ca563fb69eb85c067386e94df6e34b6a08ceea02",
-    "postgresql": "c37adf583a06ad1d5cec22bba477c231251b8ffc943ec00964a97c2d72900694",
+    "sqlite": "d6ca84772ff8e6fb7adb70202b9365c0e4d3f912ee77710d877fe4c846b621f6",
+    "postgresql": "8a2075be180a1f278d542ccf53f87e0469030258c27c7a7843d3b5d7ee98c68f",
 }
 """Digests of the schema. From the tag v0.1.0 on, they never change: a change of the schema is another migration."""
 SCHEMA = {

@@ -173,7 +173,7 @@ def test_a_change_is_recognized_without_reading_all_actions_of_the_service(bed: 
     with bed.database.read() as connection:
         sql = str(image_rows.IS_CHANGING.compile(connection.engine))
         plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", ("", "")).all()
-    assert [row[-1].split()[4] for row in plan if "SEARCH" in row[-1]] == [
+    assert [row[-1].split(" INDEX ")[1].split()[0] for row in plan if "SEARCH" in row[-1]] == [
         "actions_one_in_progress",
         "actions_abandoned",
     ]

@@ -27,7 +27,7 @@ _OF_SERVICE = sa.select(service_images).where(_c.service_uuid == sa.bindparam("o
 IS_CHANGING = sa.select(
     sa.or_(
         *(
-            sa.exists().where(actions.c.service_uuid == sa.bindparam("of_service"), which)
+            sa.select(actions.c.uuid).where(actions.c.service_uuid == sa.bindparam("of_service"), which).exists()
             for which in (RUNNING, actions.c.abandoned)
         )
     )

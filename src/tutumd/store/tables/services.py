@@ -115,11 +115,19 @@ handlers = sa.Table(
     # A form that is sent twice creates one handler or group.
     sa.Index(
         "handlers_of_form",
-        "maker_uuid",
+        "service_uuid",
         "form_sha256",
         unique=True,
         sqlite_where=sa.text("form_sha256 IS NOT NULL"),
         postgresql_where=sa.text("form_sha256 IS NOT NULL"),
+    ),
+    sa.Index(
+        "groups_of_form",
+        "maker_uuid",
+        "form_sha256",
+        unique=True,
+        sqlite_where=sa.text("form_sha256 IS NOT NULL AND service_uuid IS NULL"),
+        postgresql_where=sa.text("form_sha256 IS NOT NULL AND service_uuid IS NULL"),
     ),
     sa.Index(
         "handlers_of_group",
