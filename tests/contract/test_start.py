@@ -250,6 +250,7 @@ WRONG = {
     "TUTUMD_PUBLIC_URL": ("hooks.example.com",),
     "TUTUMD_METRICS_TOKEN": ("short", "sixteen letters and spaces"),
     "TUTUMD_USER_HEADER": ("X Forwarded User", "Cookie", "authorization", "X-Forwarded-User"),  # no proxy is trusted
+    "TUTUMD_OIDC_ISSUER": ("https://issuer.example.com", "gitea=https://issuer.example.com", "github=issuer"),
     "TUTUMD_KUBERNETES_NAMESPACES": ("Not_One", "a b"),
 }
 """Texts; what is wrong for a setting of another type is derived from its type and limits."""
