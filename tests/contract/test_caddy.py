@@ -72,8 +72,7 @@ def test_a_request_keeps_the_key_that_it_has(tmp_path: Path, path: str, given: d
 
 
 def test_the_path_of_a_call_that_fails_is_in_no_log(tmp_path: Path) -> None:
-    with replica(responses=1) as server, caddy(tmp_path, [server.port], try_s=1) as port:
-        assert request(port, "POST", CALL, headers={}, body={"a": 1}).status == 202
+    with replica(responses=0) as server, caddy(tmp_path, [server.port], try_s=1) as port:
         # With a body, Caddy cannot send it again.
         assert request(port, "POST", CALL, headers={}, body={"a": 1}).status == 502
         wait_until(lambda: "serving initial configuration" in (tmp_path / "output").read_text(), "Caddy logs")
