@@ -26,7 +26,7 @@ FIELDS = (*OWN_FIELDS, *(name for name, entry in HANDLER_FIELDS.items() if entry
 
 @dataclass(frozen=True, kw_only=True)
 class GroupProgress(Outcome):
-    """What a call of a group has caused so far.
+    """The progress of a group call.
 
     Attributes:
         state: `Success` (all), `Failed` (any), `Canceled` (any, and none failed), `In progress`, `Pending`, `Skipped`.

@@ -105,7 +105,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who called, by the claims of an identity token; empty: the token does not say.
+    """The caller, as the claims of its identity token name it. A field is empty if the token has no such claim.
 
     Attributes:
         repository: Repository or project; the token's subject if it names none.

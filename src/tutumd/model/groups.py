@@ -11,7 +11,7 @@ from tutumd.model.actions import Action, ActionState, Reference
 from tutumd.model.calls import Rotation
 
 MAX_SERVICES = 50
-"""Services that one call of a group may concern."""
+"""Maximum number of services of a group call."""
 
 GROUP_CALL = 255
 """`Reference.amount` of a call of a group: `Reference.action_seq` is then the number of the group call."""
@@ -26,7 +26,7 @@ class Sequence(StrEnum):
 
 
 class OnFailure(StrEnum):
-    """What happens to the followers of an action that did not succeed."""
+    """Whether the followers of an action that did not succeed are canceled."""
 
     CANCEL = "cancel"
     CONTINUE = "continue"
@@ -81,7 +81,7 @@ class Group(NewGroup):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupLine:
-    """What a call of a group has caused for one service.
+    """The result of a group call for one service.
 
     Attributes:
         service_name: As it was at the call.
@@ -135,7 +135,7 @@ class GroupCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcceptedLine:
-    """What a call of a group has just caused for one service; `action_uuid` is empty if the service was left out."""
+    """The line of one service in the response to a group call; `action_uuid` is empty if the call left it out."""
 
     service_uuid: str
     service_name: str

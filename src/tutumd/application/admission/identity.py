@@ -48,7 +48,7 @@ _SIGNATURES = PyJWS(ALGORITHMS, {"verify_signature": True, "enforce_minimum_key_
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """What a verified token says.
+    """The claims of a verified token that tutumd uses.
 
     Attributes:
         key: Key of the delivery: the same for each call with the token.
