@@ -12,8 +12,8 @@ from tutumd.engines.docker.look.readiness import ENDED, REMOVED, TAIL_LINES, Act
 from tutumd.engines.docker.look.services import prev_name
 from tutumd.engines.docker.look.snapshot import base_image
 from tutumd.engines.docker.plan.config import without_default_bridge
+from tutumd.engines.docker.plan.images import remove_superseded
 from tutumd.engines.docker.plan.journal import RedeployJournal, Swap, SwapStep
-from tutumd.engines.docker.plan.superseded import remove_superseded
 from tutumd.engines.labels import Json, ServiceLabels
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.errors import Cause, EngineRefusedError, ReasonCode, code_of
