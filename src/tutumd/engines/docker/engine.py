@@ -137,8 +137,15 @@ class DockerEngine:
         """Return what `redeploy` would do. The digest comes from the registry."""
         group, all_containers = self._require(service)
         facts = self._api.facts()
-        options = {"is_podman": facts.is_podman, "is_refetched": facts.by_manifest}
-        plan = plan_redeploy(group, all_containers, tag, self._self_id, wanted=image, **options)
+        plan = plan_redeploy(
+            group,
+            all_containers,
+            tag,
+            self._self_id,
+            wanted=image,
+            is_podman=facts.is_podman,
+            is_refetched=facts.by_manifest,
+        )
         platform = kept_platform((container.platform for container in group.containers), facts)
         present = {name: find_wanted(self._api, name) for name in plan.pulled}
         digests = check_images(self._api, present, group.containers, platform, image)
@@ -183,7 +190,7 @@ class DockerEngine:
         sources = [
             Source(
                 id=slot.container.id[:12],
-                text=self._api.dated_output(slot.container.id, lines, since_of(after, [slot.container.id[:12]])),
+                text=self._api.output(slot.container.id, lines, since_of(after, [slot.container.id[:12]]), dated=True),
                 label=f"{slot.name} | " if len(slots) > 1 else "",
             )
             for slot in slots
