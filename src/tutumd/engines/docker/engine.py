@@ -277,13 +277,15 @@ def _dry_run(
 ) -> Plan:
     first, planned = group.containers[0], plan.swaps[0]
     after = digests[planned.image]
-    notes = [*plan.labels.problems, *plan.notes, str(limits)]
-    if platform:
-        notes.insert(0, platform_note(platform))
-    if group.swapping:
-        notes.insert(0, "an earlier redeploy was interrupted: its leftovers are removed first")
-    if plan.labels.skip_unchanged and after == first.image_digest and planned.image == first.image_name:
-        notes.insert(0, "there is no newer image: unless a container fails, nothing will be done")
+    is_newest = after == first.image_digest and planned.image == first.image_name
+    notes = (
+        (
+            plan.labels.skip_unchanged and is_newest,
+            "there is no newer image: unless a container fails, nothing will be done",
+        ),
+        (group.swapping, "an earlier redeploy was interrupted: its leftovers are removed first"),
+        (platform, platform_note(platform)),
+    )
     return Plan(
         order=plan.order.value,
         order_reason=plan.order_reason,
@@ -291,7 +293,7 @@ def _dry_run(
         image_before=first.image_digest,
         image_after=after,
         steps=describe_steps(plan),
-        notes=tuple(notes),
+        notes=(*(note for applies, note in notes if applies), *plan.labels.problems, *plan.notes, str(limits)),
     )
 
 

@@ -177,9 +177,9 @@ def pull(client: Client, reference: ImageReference, auth: Auth, run: Run, platfo
     attempt = f"pull {reference.name}"
     last = f"pulled {reference.name}"
     done: set[str] = set()
-    parameters = {"fromImage": reference.repository, "tag": reference.digest or reference.tag or "latest"}
-    if platform:
-        parameters["platform"] = platform
+    tag = reference.digest or reference.tag or "latest"
+    # A parameter that is None is not sent.
+    parameters = {"fromImage": reference.repository, "tag": tag, "platform": platform or None}
     request = client.follow(
         "POST",
         "/images/create",

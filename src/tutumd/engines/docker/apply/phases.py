@@ -56,10 +56,8 @@ class SwapPhases:
         self._labels = labels
         self.journal = journal
         # The variables are not stored, because they may be secrets.
-        present = {container.id: container for container in known}
-        self._old = {swap.old: present.get(swap.old) for swap in journal.swaps}
+        self._known = {container.id: container for container in known}
         self._removed: set[str] = set()
-        self._are_shared: bool | None = None
         # The swap to which a refusal of the engine is attributed.
         self._at = journal.swaps[0]
 
@@ -90,7 +88,7 @@ class SwapPhases:
             failure = _ReplacementFailedError(self._at, error.cause) if isinstance(error, EngineRefusedError) else error
             self._run.log(str(failure), Phase.RESTORING)
             log_tail = self._api.output(failure.swap.new, TAIL_LINES)
-            swaps = tuple(with_copies(self._context, self.journal.swaps, self._old, self._removed))
+            swaps = tuple(with_copies(self._context, self.journal.swaps, self._known, self._removed))
             journal = replace(self.journal, phase="restore", swaps=swaps, log_tail=log_tail)
             self._save(replace(journal, reason=str(failure), reason_code=failure.code))
 
@@ -105,8 +103,10 @@ class SwapPhases:
             Sentences about objects that could not be removed.
         """
         self._raise_failed(self._context.confirm(swap.new for swap in self.journal.swaps if swap.run))
-        ready_s = f"{self._context.stable_s:g} s"
-        self._run.log(f"the new containers have been ready for {ready_s}: removing the old ones", Phase.REMOVING)
+        self._run.log(
+            f"the new containers have been ready for {self._context.stable_s:g} s: removing the old ones",
+            Phase.REMOVING,
+        )
         problems = [*self._remove_old(), *self._look_again()]
         own = [self._context.last_seen(swap.new) for swap in self.journal.own_swaps]
         self._remove_images([container for container in own if container is not None])
@@ -203,9 +203,7 @@ class SwapPhases:
         ours = {container_id for swap in self.journal.swaps for container_id in (swap.old, swap.spare, swap.new)}
         if self._labels.drain_s is not None:
             return bool(networks)
-        if self._are_shared is None:
-            self._are_shared = any(_is_shared(self._api.network(name), ours) for name in networks)
-        return self._are_shared
+        return any(_is_shared(self._api.network(name), ours) for name in networks)
 
     def _set_aside(self, swap: Swap) -> None:
         """Stop a dependent. A server that has lost its journal recognizes it by its name and starts it again.

@@ -191,7 +191,7 @@ def create_spare(context: ActionContext, old: InspectedContainer) -> str:
 def with_copies(
     context: ActionContext,
     swaps: Iterable[Swap],
-    known: Mapping[str, InspectedContainer | None],
+    known: Mapping[str, InspectedContainer],
     removed: Collection[str],
 ) -> Iterator[Swap]:
     """Yield the swaps. If a swap has no container, or none that runs, its spare is a copy of its old container.
@@ -200,7 +200,7 @@ def with_copies(
     container itself, or Compose may have failed to re-create it. Compose then leaves a container called `ID_NAME`.
 
     Args:
-        known: The old containers by ID, as they were before the run changed them.
+        known: Containers by ID, as they were before the run changed them.
         removed: IDs of the containers that the run removed.
     """
     names = {listed_name(entry) for entry in context.api.list_containers()}

@@ -66,7 +66,7 @@ def replaced_names(context: ActionContext, find: FindGroup) -> frozenset[str]:
 
 
 def _containers(look: Callable[[str], InspectedContainer | None], swap: Swap) -> list[InspectedContainer]:
-    found = [look(container_id) for container_id in (swap.old, swap.spare, swap.new) if container_id]
+    found = map(look, filter(None, (swap.old, swap.spare, swap.new)))
     return [container for container in found if container is not None]
 
 
