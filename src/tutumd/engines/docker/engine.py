@@ -25,9 +25,8 @@ from tutumd.engines.docker.look.readiness import ActionContext, limits_of
 from tutumd.engines.docker.look.services import ContainerGroup, FindGroup, find_own_parts, group_by_service
 from tutumd.engines.docker.look.snapshot import base_image, service_snapshot
 from tutumd.engines.docker.plan.constraints import check_no_busy_dependency, check_readable
-from tutumd.engines.docker.plan.images import check_images
+from tutumd.engines.docker.plan.images import check_images, find_availability, find_wanted
 from tutumd.engines.docker.plan.redeploy import RedeployPlan, describe_steps, plan_redeploy
-from tutumd.engines.docker.plan.wanted import find_availability, find_wanted
 from tutumd.engines.dockerapi.checkup import Needed, check_engine
 from tutumd.engines.dockerapi.connection import connect
 from tutumd.engines.dockerapi.registry import find_available

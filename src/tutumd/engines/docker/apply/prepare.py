@@ -31,13 +31,13 @@ from tutumd.engines.docker.plan.constraints import (
 from tutumd.engines.docker.plan.images import (
     check_images,
     fetch_image,
+    find_wanted,
     is_local_build,
     refetch_missing_images,
     restore_tags,
 )
 from tutumd.engines.docker.plan.journal import RedeployJournal, Swap, load_journal
 from tutumd.engines.docker.plan.redeploy import RedeployPlan, plan_redeploy
-from tutumd.engines.docker.plan.wanted import find_wanted
 from tutumd.engines.docker.recover.rollback import recover_slots
 from tutumd.engines.labels import Json, parse_reference
 from tutumd.errors import EngineBusyError, EngineRefusedError

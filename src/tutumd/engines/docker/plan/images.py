@@ -1,4 +1,6 @@
-"""Images on the engine: checks and pulls, tags that are restored after a failure, and the removal of old images."""
+"""Images of redeploys and rollbacks: checks and pulls, tags that are restored after a failure, and the removal of old
+images.
+"""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
@@ -8,9 +10,9 @@ from tutumd.engines.docker.look.containers import InspectedContainer, image_dige
 from tutumd.engines.docker.look.facts import EngineFacts, check_platform, foreign_part, is_same_platform
 from tutumd.engines.docker.look.podman import unkept_setting
 from tutumd.engines.docker.look.snapshot import base_image
-from tutumd.engines.docker.plan.wanted import check_runs_here, check_wanted
 from tutumd.engines.dockerapi.documents import digest_names, digests_in
 from tutumd.engines.dockerapi.failures import status_of
+from tutumd.engines.dockerapi.registry import find_in_registry, has_digest
 from tutumd.engines.labels import (
     DOCKER_HUB,
     NO_REGISTRY,
@@ -19,8 +21,8 @@ from tutumd.engines.labels import (
     names_image_by_id,
     parse_reference,
 )
-from tutumd.errors import EngineRefusedError
-from tutumd.model import ImageFacts, Phase, WantedImage
+from tutumd.errors import EngineRefusedError, ReasonCode
+from tutumd.model import Availability, ImageFacts, Phase, WantedImage
 from tutumd.ports.engine import Run
 
 # Prefix of a tag that keeps the previous image, on engines that would lose it in a pull.
@@ -147,6 +149,71 @@ def refetch_missing_images(api: DockerApi, containers: Collection[InspectedConta
                     error.code,
                 ) from error
     return True
+
+
+def wanted_name(name: str, wanted: WantedImage, *, keeps_tag: bool = True) -> str:
+    """Return the name of the image that a rollback requests: its digest in the repository of `name`, else its ID.
+
+    Args:
+        keeps_tag: Whether the name keeps its tag. Podman drops the tag of a name with a digest.
+
+    Raises:
+        EngineRefusedError: The image has a digest, but `name` has no repository.
+    """
+    if not wanted.digest:
+        return wanted.image_id
+    reference, bare = parse_reference(name), name.partition("@")[0]
+    return f"{bare if keeps_tag else bare.removesuffix(f':{reference.tag}')}@{wanted.digest}"
+
+
+def find_wanted(api: DockerApi, name: str) -> Json | None:
+    """Return the image that the engine has under a name; None if it has none in the repository of a name by digest."""
+    image = api.image(name)
+    return image if "@" not in name or has_digest(image, parse_reference(name)) else None
+
+
+def check_wanted(api: DockerApi, name: str, present: Json | None, wanted: WantedImage, platform: str) -> str:
+    """Check, before any change, that the image of a rollback exists and can run here; return its digest or ID.
+
+    Args:
+        present: The image, if the engine has it.
+        platform: The containers' platform if it differs from the engine's own.
+
+    Raises:
+        EngineRefusedError: It is gone, or is for another platform.
+    """
+    if present is not None:
+        check_runs_here(name, present, api.facts(), platform)
+    elif not wanted.digest:
+        raise EngineRefusedError(
+            f"image #{wanted.number} is gone from this engine, and it was never in a registry",
+            ReasonCode.IMAGE_NOT_FOUND,
+        )
+    elif not api.facts().is_podman:
+        check_platform(name, api.manifest(parse_reference(name)).platforms, api.facts(), platform)
+    return wanted.digest or wanted.image_id
+
+
+def check_runs_here(name: str, image: Json, facts: EngineFacts, platform: str) -> None:
+    """Raise EngineRefusedError if an image on the engine is for another platform. Arguments as in `check_wanted`."""
+    system, _, architecture = platform_of({}, image).partition("/")
+    check_platform(name, [(system, architecture)] if architecture else (), facts, platform)
+
+
+def find_availability(api: DockerApi, name: str, wanted: WantedImage) -> Availability:
+    """Return where the image would come from.
+
+    Args:
+        name: Name of the image of the service.
+    """
+    pinned = wanted_name(name, wanted)
+    if find_wanted(api, pinned) is not None:
+        return Availability.LOCAL
+    if not wanted.digest:
+        return Availability.NO
+    if api.facts().is_podman:
+        return Availability.UNKNOWN
+    return find_in_registry(lambda: api.manifest(parse_reference(pinned)))
 
 
 def restore_tags(api: DockerApi, image_ids: Mapping[str, str], tried: Collection[str], run: Run) -> None:
