@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path
 from fastapi.responses import Response
 
 from tutumd.application import groups as rules
-from tutumd.application.handlers import HandlerPlan
+from tutumd.application.handlers import ChangePlan
 from tutumd.application.queries import HANDLER_FILTERS, parse_position
 from tutumd.model import Query
 from tutumd.model.groups import GroupCall
@@ -45,7 +45,7 @@ def create_group(web: Web, viewer: Operator, body: Body) -> dict[str, Any]:
 
 
 @router.post("/group/plan/", response_model=GROUP_PLAN, openapi_extra=documented(GroupIn))
-def plan_group(web: Web, viewer: Caller, body: Body) -> HandlerPlan:
+def plan_group(web: Web, viewer: Caller, body: Body) -> ChangePlan:
     """Check a request to create a group, and show what it would set. Nothing is done."""
     return rules.plan_creation(
         web.store, viewer, _parse(body), cipher=web.cipher, now=web.clock(), issuers=web.allowed_issuers
@@ -74,7 +74,7 @@ def change_group(web: Web, viewer: Operator, group_uuid: GroupUuid, body: Body) 
 
 
 @router.post("/group/{group_uuid}/plan/", response_model=GROUP_PLAN, openapi_extra=documented(GroupIn))
-def plan_group_change(web: Web, viewer: Caller, group_uuid: GroupUuid, body: Body) -> HandlerPlan:
+def plan_group_change(web: Web, viewer: Caller, group_uuid: GroupUuid, body: Body) -> ChangePlan:
     """Check a request to change a group, and show which fields would change. Nothing is done."""
     return rules.plan_change(
         web.store,

@@ -128,7 +128,7 @@ def change_handler(
 @router.post(f"{BASE}/{{handler_uuid}}/plan/", response_model=HANDLER_PLAN, openapi_extra=documented(HandlerIn))
 def plan_change(
     web: Web, viewer: Caller, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, body: Body
-) -> rules.HandlerPlan:
+) -> rules.ChangePlan:
     """Check a request to change a webhook handler, and show which fields would change. Nothing is done."""
     return rules.plan_change(
         web.store,

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path
 from fastapi.responses import Response
 
-from tutumd.application.notification_targets import TargetPlan, TargetTest
+from tutumd.application.handlers import ChangePlan
+from tutumd.application.notification_targets import TargetTest
 from tutumd.application.notifications import shown_settings
 from tutumd.application.queries import NOTIFICATION_FILTERS, TARGET_FILTERS
 from tutumd.errors import NOT_FOUND, NotFoundError
@@ -143,7 +144,7 @@ def create_target(web: Web, viewer: Administrator, body: Body) -> dict[str, Any]
 
 
 @router.post("/target/plan/", response_model=TARGET_PLAN, openapi_extra=documented(TargetIn))
-def plan_target(web: Web, viewer: Administrator, body: Body) -> TargetPlan:
+def plan_target(web: Web, viewer: Administrator, body: Body) -> ChangePlan:
     """Check a request to create a notification target, and show what it would set. Nothing is done."""
     return web.target_rules(viewer).plan(None, _read(body))
 
@@ -162,7 +163,7 @@ def change_target(web: Web, viewer: Administrator, target_uuid: TargetUuid, body
 
 
 @router.post("/target/{target_uuid}/plan/", response_model=TARGET_PLAN, openapi_extra=documented(TargetIn))
-def plan_change(web: Web, viewer: Administrator, target_uuid: TargetUuid, body: Body) -> TargetPlan:
+def plan_change(web: Web, viewer: Administrator, target_uuid: TargetUuid, body: Body) -> ChangePlan:
     """Check a request to change a notification target, and show which fields would change. Nothing is done."""
     return web.target_rules(viewer).plan(parse_uuid(target_uuid), _read(body))
 
