@@ -16,7 +16,7 @@ from tutumd.application.admission.evaluate import (
     write_stored,
 )
 from tutumd.application.admission.issuers import AllowedIssuers, check_issuer
-from tutumd.application.admission.json_checks import check_choice, check_number, quote
+from tutumd.application.admission.json_checks import check_choice, check_number, check_optional_text, quote
 from tutumd.errors import InvalidInputError, SettingsError, about
 from tutumd.model import Handler, NewHandler, NewTarget, Operation, User
 from tutumd.model.groups import Group, NewGroup
@@ -165,11 +165,9 @@ def check_name(name: str | None) -> str | None:
     if name is None:
         return None
     with about("name"):
-        if len(name) > MAX_NAME_LENGTH:
-            raise InvalidInputError(f"name must have at most {MAX_NAME_LENGTH} characters, got {len(name)}")
         if any(unicodedata.category(char) in ("Cc", "Cs") for char in name):
             raise InvalidInputError("name must not contain control characters")
-    return name
+        return check_optional_text("name", name, MAX_NAME_LENGTH)
 
 
 def parse_operation(text: str | None) -> Operation:
