@@ -9,11 +9,11 @@ from tutumd.application.admission.json_checks import (
     check_choice,
     check_fields,
     check_flag,
+    check_name,
     check_number,
     check_text,
     check_texts,
 )
-from tutumd.application.handlers import check_name
 from tutumd.application.target_settings import SETTINGS, Networks, TargetSetting, check_forge
 from tutumd.errors import InvalidInputError, about
 from tutumd.model import CHOSEN_EVENTS, DEFAULT_EVENTS, MAX_REPEAT_S, Event, NewTarget, Target, TargetKind, User

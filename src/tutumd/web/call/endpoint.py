@@ -378,7 +378,7 @@ def encode_group_accepted(context: WebContext, call: Call, accepted: GroupAccept
     fields = {
         "name": accepted.name,
         "uuid": call.handler_uuid,
-        "resource_uri": uris.uri("webhook/group", call.handler_uuid),
+        "resource_uri": uris.handler_uri("", call.handler_uuid),
         "actions": actions,
         "status_url": uris.status_uri(context.status_tokens.make(accepted.reference)),
         "group_call": uris.uri("webhook/groupcall", str(accepted.number)),
