@@ -13,9 +13,10 @@ from fastapi.responses import Response
 from tutumd.application import handlers as rules
 from tutumd.application.admission.evaluate import CallInput
 from tutumd.application.calls import parse_wait
-from tutumd.application.queries import HANDLER_FILTERS, parse_query, parse_unused
+from tutumd.application.queries import HANDLER_FILTERS, parse_unused
 from tutumd.application.redelivery import redeliver, try_call
 from tutumd.errors import InvalidInputError
+from tutumd.model import Query
 from tutumd.web.api.group_objects import GROUP_PROGRESS, GroupIn
 from tutumd.web.api.handler_objects import (
     CALL,
@@ -34,9 +35,9 @@ from tutumd.web.api.handler_objects import (
 from tutumd.web.api.schemas import HandlerIn, RotateIn, TestIn, list_of, plain_list, write_page
 from tutumd.web.api.services import find_service
 from tutumd.web.auth import Caller, Operator
-from tutumd.web.body import Body, documented, documented_list, documented_query, parse
+from tutumd.web.body import Body, documented, documented_list, documented_query, listed, parse
 from tutumd.web.call.endpoint import render_result, show_any_progress
-from tutumd.web.context import context, parse_uuid
+from tutumd.web.context import Web, parse_uuid
 from tutumd.web.messages.deliveries import write_reason, write_reasons
 from tutumd.web.uris import PREFIX, handler_uri, handlers_uri, status_uri
 from tutumd.web.verdicts import STATUSES
@@ -50,10 +51,10 @@ def _document_service(service_uuid: ServiceUuid) -> None:
     """Describe the path of the routes below a service, which `_find_owner` reads."""
 
 
-def _find_owner(request: Request, viewer: Caller) -> str:
+def _find_owner(request: Request, web: Web, viewer: Caller) -> str:
     """Return the UUID of the service that the path names; empty for a group."""
     reference = request.path_params.get("service_uuid")
-    return find_service(request, viewer, reference) if reference else ""
+    return find_service(web, viewer, reference) if reference else ""
 
 
 Owner = Annotated[str, Depends(_find_owner)]
@@ -67,26 +68,24 @@ router = APIRouter(prefix=PREFIX, tags=["webhook handlers"])
 
 _NEW = HandlerIn | list[HandlerIn]
 _LIST = documented_list(HANDLER_FILTERS)
+_ROTATION: Any = {"status_code": 201, "openapi_extra": documented(RotateIn, required=False)}
 
 
 @of_services.get("/", response_model=list_of(HANDLER), openapi_extra=_LIST)
 @of_groups.get("/", name="list_groups", response_model=list_of(GROUP), openapi_extra=_LIST)
-def list_handlers(request: Request, viewer: Caller, owner: Owner) -> dict[str, Any]:
-    """List the webhook handlers of a service, or the groups. Filters: uuid, uuid__startswith, name; pages: limit,
-    offset.
-    """
-    query = parse_query(request.query_params.multi_items(), HANDLER_FILTERS)
-    page = context(request).store.handlers(viewer, owner, query)
-    shown = [show_handler(each, context(request).public_url) for each in page.objects]
-    return write_page(handlers_uri(owner), query, page, shown)
+def list_handlers(
+    web: Web, viewer: Caller, query: Annotated[Query, listed(HANDLER_FILTERS)], owner: Owner
+) -> dict[str, Any]:
+    """List the handlers of a service, or the groups. Filters: uuid, uuid__startswith, name; pages: limit, offset."""
+    page = web.store.handlers(viewer, owner, query)
+    return write_page(handlers_uri(owner), query, page, [show_handler(each, web.public_url) for each in page.objects])
 
 
 @of_services.post("/", status_code=201, response_model=HANDLER | plain_list(HANDLER), openapi_extra=documented(_NEW))
 @of_groups.post("/", name="create_group", status_code=201, response_model=GROUP, openapi_extra=documented(GroupIn))
-def create_handlers(request: Request, viewer: Operator, owner: Owner, body: Body) -> Any:
+def create_handlers(web: Web, viewer: Operator, owner: Owner, body: Body) -> Any:
     """Create one webhook handler or group from an object, or several handlers from a list: all of them or none."""
     is_list, documents = _parse_new(owner, body)
-    web = context(request)
     created = rules.create(web.store, viewer, owner, documents, web.handler_fields)
     rendered = [show_handler(handler, web.public_url) for handler in created]
     return rendered if is_list else rendered[0]
@@ -94,30 +93,25 @@ def create_handlers(request: Request, viewer: Operator, owner: Owner, body: Body
 
 @of_services.post("/plan/", response_model=HANDLER_PLAN | plain_list(HANDLER_PLAN), openapi_extra=documented(_NEW))
 @of_groups.post("/plan/", name="plan_group", response_model=GROUP_PLAN, openapi_extra=documented(GroupIn))
-def plan_handlers(request: Request, viewer: Caller, owner: Owner, body: Body) -> Any:
+def plan_handlers(web: Web, viewer: Caller, owner: Owner, body: Body) -> Any:
     """Check a request to create webhook handlers or a group, and show what it would set. Nothing is done."""
     is_list, documents = _parse_new(owner, body)
-    web = context(request)
     plans = rules.plan_creation(web.store, viewer, owner, documents, web.handler_fields)
     return plans if is_list else plans[0]
 
 
 @of_services.get("/{handler_uuid}/", response_model=HANDLER)
 @of_groups.get("/{handler_uuid}/", name="get_group", response_model=GROUP)
-def get_handler(request: Request, viewer: Caller, owner: Owner, handler_uuid: HandlerUuid) -> dict[str, Any]:
+def get_handler(web: Web, viewer: Caller, owner: Owner, handler_uuid: HandlerUuid) -> dict[str, Any]:
     """Get a webhook handler or a group."""
-    web = context(request)
     return show_handler(web.store.handler(viewer, owner, parse_uuid(handler_uuid)), web.public_url)
 
 
 @of_services.patch("/{handler_uuid}/", response_model=HANDLER, openapi_extra=documented(HandlerIn))
 @of_groups.patch("/{handler_uuid}/", name="change_group", response_model=GROUP, openapi_extra=documented(GroupIn))
-def change_handler(
-    request: Request, viewer: Operator, owner: Owner, handler_uuid: HandlerUuid, body: Body
-) -> dict[str, Any]:
+def change_handler(web: Web, viewer: Operator, owner: Owner, handler_uuid: HandlerUuid, body: Body) -> dict[str, Any]:
     """Change fields of a webhook handler or a group; those that are absent stay, null resets."""
-    web, document = context(request), _parse_fields(owner, body)
-    uuid = parse_uuid(handler_uuid)
+    uuid, document = parse_uuid(handler_uuid), _parse_fields(owner, body)
     return show_handler(rules.change(web.store, viewer, owner, uuid, document, web.handler_fields), web.public_url)
 
 
@@ -125,35 +119,24 @@ def change_handler(
 @of_groups.post(
     "/{handler_uuid}/plan/", name="plan_group_change", response_model=GROUP_PLAN, openapi_extra=documented(GroupIn)
 )
-def plan_change(
-    request: Request, viewer: Caller, owner: Owner, handler_uuid: HandlerUuid, body: Body
-) -> rules.HandlerPlan:
+def plan_change(web: Web, viewer: Caller, owner: Owner, handler_uuid: HandlerUuid, body: Body) -> rules.HandlerPlan:
     """Check a request to change a webhook handler or a group, and show which fields would change. Nothing is done."""
-    web, document = context(request), _parse_fields(owner, body)
-    return rules.plan_change(web.store, viewer, owner, parse_uuid(handler_uuid), document, web.handler_fields)
-
-
-_ROTATION: Any = {"status_code": 201, "openapi_extra": documented(RotateIn, required=False)}
+    uuid, document = parse_uuid(handler_uuid), _parse_fields(owner, body)
+    return rules.plan_change(web.store, viewer, owner, uuid, document, web.handler_fields)
 
 
 @of_services.post("/{handler_uuid}/rotate/", response_model=HANDLER, **_ROTATION)
 @of_groups.post("/{handler_uuid}/rotate/", name="rotate_group", response_model=GROUP, **_ROTATION)
-def rotate_handler(
-    request: Request, viewer: Operator, owner: Owner, handler_uuid: HandlerUuid, body: Body
-) -> dict[str, Any]:
+def rotate_handler(web: Web, viewer: Operator, owner: Owner, handler_uuid: HandlerUuid, body: Body) -> dict[str, Any]:
     """Give a webhook handler or a group a new URL. Calls of the old one are still accepted for `grace` seconds."""
-    web = context(request)
     grace = parse(body or b"{}", RotateIn).model_dump()["grace"]
     rotated = rules.rotate(web.store, viewer, owner, parse_uuid(handler_uuid), grace, now=web.clock())
     return show_handler(rotated, web.public_url)
 
 
 @of_services.post("/{handler_uuid}/test/", response_model=TRIAL, openapi_extra=documented(TestIn, required=False))
-def try_handler(
-    request: Request, viewer: Caller, owner: Owner, handler_uuid: HandlerUuid, body: Body
-) -> dict[str, Any]:
+def try_handler(web: Web, viewer: Caller, owner: Owner, handler_uuid: HandlerUuid, body: Body) -> dict[str, Any]:
     """Show what a call would do, and why. Nothing is done."""
-    web = context(request)
     sent = parse(body or b"{}", TestIn).model_dump()
     handler = web.store.handler(viewer, owner, parse_uuid(handler_uuid))
     text = sent["body"] if isinstance(sent["body"], str) else json.dumps(sent["body"])
@@ -190,9 +173,9 @@ def try_handler(
 
 @of_services.delete("/{handler_uuid}/", status_code=204)
 @of_groups.delete("/{handler_uuid}/", name="delete_group", status_code=204)
-def delete_handler(request: Request, viewer: Operator, owner: Owner, handler_uuid: HandlerUuid) -> Response:
+def delete_handler(web: Web, viewer: Operator, owner: Owner, handler_uuid: HandlerUuid) -> Response:
     """Revoke a webhook handler or a group: after the response no call to it is accepted. Its actions go on."""
-    context(request).store.delete_handler(viewer, owner, parse_uuid(handler_uuid))
+    web.store.delete_handler(viewer, owner, parse_uuid(handler_uuid))
     return Response(status_code=204)
 
 
@@ -201,16 +184,16 @@ def delete_handler(request: Request, viewer: Operator, owner: Owner, handler_uui
     response_model=list_of(UNUSED_HANDLER),
     openapi_extra=documented_list(frozenset({"unused_days"})),
 )
-def list_unused_handlers(request: Request, viewer: Caller) -> dict[str, Any]:
+def list_unused_handlers(web: Web, request: Request, viewer: Caller) -> dict[str, Any]:
     """List the handlers of all services that were not called for `unused_days`; 0: all. Pages: limit, offset."""
-    before, query = parse_unused(request.query_params.multi_items(), context(request).clock())
-    page = context(request).store.unused_handlers(viewer, before, query)
-    shown = [show_handler(handler, context(request).public_url, UNUSED_HANDLER) for handler in page.objects]
+    before, query = parse_unused(request.query_params.multi_items(), web.clock())
+    page = web.store.unused_handlers(viewer, before, query)
+    shown = [show_handler(handler, web.public_url, UNUSED_HANDLER) for handler in page.objects]
     return write_page(f"{PREFIX}/webhook/handler/", query, page, shown)
 
 
 def _parse_new(owner: str, body: bytes) -> tuple[bool, list[dict[str, Any]]]:
-    """Return whether a body is a list, which groups have none of, and its objects; a single object counts as one."""
+    """Return whether a body is a list, which only handlers of a service may be, and its objects."""
     if not owner or body.lstrip()[:1] != b"[":
         return False, [_parse_fields(owner, body)]
     return True, [entry.model_dump(exclude_unset=True) for entry in parse(body, list[HandlerIn])]
@@ -221,23 +204,26 @@ def _parse_fields(owner: str, body: bytes) -> dict[str, Any]:
 
 
 @of_services.get("/{handler_uuid}/delivery/", response_model=list_of(DELIVERY), openapi_extra=documented_list())
-def list_deliveries(request: Request, viewer: Caller, owner: Owner, handler_uuid: HandlerUuid) -> dict[str, Any]:
+def list_deliveries(
+    web: Web,
+    viewer: Caller,
+    query: Annotated[Query, listed()],
+    owner: Owner,
+    handler_uuid: HandlerUuid,
+) -> dict[str, Any]:
     """List the calls that a handler received, newest first. Pages: limit, offset."""
-    query = parse_query(request.query_params.multi_items(), frozenset())
-    store, handler = context(request).store, parse_uuid(handler_uuid)
-    number = store.handler(viewer, owner, handler).number
-    page = store.deliveries(viewer, replace(query, filters={"service": owner, "handler": str(number)}))
-    path = f"{handler_uri(owner, handler)}delivery/"
+    handler = web.store.handler(viewer, owner, parse_uuid(handler_uuid))
+    of_handler = {"service": owner, "handler": str(handler.number)}
+    page = web.store.deliveries(viewer, replace(query, filters=of_handler))
+    path = f"{handler_uri(owner, handler.uuid)}delivery/"
     return write_page(path, query, page, [show_delivery(each, path) for each in page.objects])
 
 
 @of_services.get("/{handler_uuid}/delivery/{number}/", response_model=WHOLE_DELIVERY)
-def get_delivery(
-    request: Request, viewer: Caller, owner: Owner, handler_uuid: HandlerUuid, number: Number
-) -> dict[str, Any]:
+def get_delivery(web: Web, viewer: Caller, owner: Owner, handler_uuid: HandlerUuid, number: Number) -> dict[str, Any]:
     """Get a call with its stored content: headers without secrets, and at most 16 KiB of the body."""
     handler = parse_uuid(handler_uuid)
-    delivery = context(request).store.delivery(viewer, owner, handler, number)
+    delivery = web.store.delivery(viewer, owner, handler, number)
     return show_delivery(delivery, f"{handler_uri(owner, handler)}delivery/")
 
 
@@ -247,10 +233,9 @@ def get_delivery(
     response_model=CALL,
 )
 async def redeliver_delivery(
-    request: Request, viewer: Caller, owner: Owner, handler_uuid: HandlerUuid, number: Number
+    web: Web, request: Request, viewer: Caller, owner: Owner, handler_uuid: HandlerUuid, number: Number
 ) -> Response:
     """Call the handler with the stored content of a call, without checking its signature or its delivery key."""
-    web = context(request)
     call, result = await redeliver(
         web.store,
         web.batches.store,
@@ -270,9 +255,8 @@ async def redeliver_delivery(
     response_model=PROGRESS | GROUP_PROGRESS,
     openapi_extra={"security": [], **documented_query(["wait"])},
 )
-async def get_status(request: Request, token: str) -> dict[str, Any]:
+async def get_status(web: Web, request: Request, token: str) -> dict[str, Any]:
     """Get the progress of a call, with `?wait=S` once it has ended. The call's response has the path."""
-    web = context(request)
     reference = web.status_tokens.read(token)
     wait_s = parse_wait(request.query_params.get("wait"), request.headers.get("prefer", ""))
     progress = await web.long_poll.wait_until_ended(reference, wait_s or 0)
