@@ -4,15 +4,15 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
 from threading import Thread
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -68,7 +68,6 @@ class Response:
     body: bytes
 
 
-Result = TypeVar("Result")
 Resolve = Callable[[str, int], Sequence[str]]
 
 
@@ -115,15 +114,12 @@ class Outbound:
         Raises:
             UnreachableError: There is no response.
         """
-
-        def read(response: httpcore2.Response) -> Response:
+        with self._open("POST", url, headers, body, TOTAL_S, _READ_BYTES, may_use_proxy=may_use_proxy) as response:
             return Response(
                 status=response.status,
                 retry_after_s=_read_retry_after(response.headers, self._now()),
                 body=_read_start(response.iter_stream()),
             )
-
-        return self._request("POST", url, headers, body, read, TOTAL_S, _READ_BYTES, may_use_proxy=may_use_proxy)
 
     def get(self, url: str) -> bytes:
         """Return a document of at most 1 MiB within 5 seconds. Redirects are not followed.
@@ -134,34 +130,30 @@ class Outbound:
         Raises:
             UnreachableError: There is no such document, or it is too long.
         """
-        host = urlsplit(url).hostname
-
-        def read(response: httpcore2.Response) -> bytes:
-            found = b""
+        host, found = urlsplit(url).hostname, b""
+        max_bytes = DOCUMENT_BYTES + _READ_BYTES
+        with self._open("GET", url, {}, None, DOCUMENT_S, max_bytes, may_use_proxy=True) as response:
             if response.status != 200:
                 raise UnreachableError(f"{host} responded with the status {response.status}")
             for chunk in response.iter_stream():
                 found += chunk
                 if len(found) > DOCUMENT_BYTES:
                     raise UnreachableError(f"{host} sent more than 1 MiB")
-            return found
+        return found
 
-        max_bytes = DOCUMENT_BYTES + _READ_BYTES
-        return self._request("GET", url, {}, None, read, DOCUMENT_S, max_bytes, may_use_proxy=True)
-
-    def _request(
+    @contextmanager
+    def _open(
         self,
         method: str,
         url: str,
         headers: Mapping[str, str],
         body: bytes | None,
-        read: Callable[[httpcore2.Response], Result],
         total_s: float,
         max_bytes: int,
         *,
         may_use_proxy: bool,
-    ) -> Result:
-        """Send a request, and return what `read` returns for its response. Raises as `post` does."""
+    ) -> Iterator[httpcore2.Response]:
+        """Send a request, and yield the response, whose body can be read. Raises as `post` does."""
         parts = urlsplit(url)
         host = parts.hostname or ""
         proxy = _find_proxy(host) if may_use_proxy and parts.scheme == "https" else None
@@ -178,7 +170,7 @@ class Outbound:
                 httpcore2.ConnectionPool(ssl_context=self._tls, network_backend=backend, proxy=proxy) as pool,
                 pool.stream(method, url, headers=list(sent.items()), content=body) as response,
             ):
-                return read(response)
+                yield response
         except (*_FAULTS, httpcore2.ProxyError, OSError, ValueError, TypeError) as error:
             raise UnreachableError(_explain(error, host, total_s, has_proxy=proxy is not None)) from None
 
