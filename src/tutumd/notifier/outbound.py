@@ -321,17 +321,19 @@ def _explain(error: Exception, host: str, total_s: float, *, has_proxy: bool) ->
     if isinstance(cause, ssl.SSLError):
         reason = getattr(cause, "verify_message", "") or (cause.reason or "").replace("_", " ").lower()
         return f"TLS with {host} failed: {reason or 'the connection was closed'}"
-    if isinstance(error, httpcore2.ConnectTimeout | httpcore2.ConnectError):
-        peer = "the proxy of HTTPS_PROXY" if has_proxy else host
-        if isinstance(error, httpcore2.ConnectTimeout):
+    peer = "the proxy of HTTPS_PROXY" if has_proxy else host
+    match error:
+        case httpcore2.ConnectTimeout():
             return f"{peer} did not accept the connection within {CONNECT_S:g} s"
-        return f"{peer} cannot be reached: {getattr(cause, 'strerror', None) or 'the connection failed'}"
-    if isinstance(error, httpcore2.ProxyError):
-        return f"the proxy of HTTPS_PROXY refused to connect to {host}"
-    if isinstance(error, httpcore2.TimeoutException):
-        return f"{host} did not respond completely within {total_s:g} s"
-    if isinstance(error, httpcore2.RemoteProtocolError) and "disconnected" not in str(error):
-        return f"the response of {host} is not HTTP/1.1, or its headers are longer than 100 kB"
-    if isinstance(error, _FAULTS):
-        return f"{host} closed the connection before it responded"
-    return f"the request to {host} cannot be sent: {type(error).__name__}"
+        case httpcore2.ConnectError():
+            return f"{peer} cannot be reached: {getattr(cause, 'strerror', None) or 'the connection failed'}"
+        case httpcore2.ProxyError():
+            return f"the proxy of HTTPS_PROXY refused to connect to {host}"
+        case httpcore2.TimeoutException():
+            return f"{host} did not respond completely within {total_s:g} s"
+        case httpcore2.RemoteProtocolError() if "disconnected" not in str(error):
+            return f"the response of {host} is not HTTP/1.1, or its headers are longer than 100 kB"
+        case httpcore2.NetworkError() | httpcore2.ProtocolError():
+            return f"{host} closed the connection before it responded"
+        case _:
+            return f"the request to {host} cannot be sent: {type(error).__name__}"
