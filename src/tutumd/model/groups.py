@@ -8,7 +8,7 @@ from typing import Any
 
 from tutumd.errors import Reason
 from tutumd.model.actions import Action, ActionState, Reference
-from tutumd.model.calls import Rotation
+from tutumd.model.calls import Call, Rotation
 
 MAX_SERVICES = 50
 """Maximum number of services of a group call."""
@@ -159,8 +159,8 @@ class GroupAccepted:
     handler_seq: int
     number: int
     lines: tuple[AcceptedLine, ...]
+    action_uuid = ""  # it has several actions
 
-    @property
-    def reference(self) -> Reference:
-        """The reference with which the caller reads its progress."""
+    def refer(self, _: Call) -> Reference:
+        """Return the reference with which the caller reads its progress."""
         return Reference(self.handler_seq, self.number, 0, GROUP_CALL)
