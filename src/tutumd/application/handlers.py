@@ -18,7 +18,7 @@ from tutumd.application.admission.issuers import AllowedIssuers, check_issuer
 from tutumd.application.admission.json_checks import check_choice, check_name, check_number, quote
 from tutumd.application.groups import GROUP_FIELDS, change_group, parse_selector, show_fields
 from tutumd.errors import InvalidInputError, SettingsError, about
-from tutumd.model import Handler, NewHandler, Operation, User
+from tutumd.model import Handler, NewHandler, NewTarget, Operation, User
 from tutumd.model.groups import GroupSelector
 from tutumd.ports.store import Store
 
@@ -36,16 +36,16 @@ class FieldContext:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HandlerPlan:
-    """The effect of a request that creates or changes a handler or group.
+class ChangePlan:
+    """The effect of a request that creates or changes a handler, a group or a notification target.
 
     Attributes:
-        after: The handler or group after the request.
-        changes: Fields that would change, with their new values as the API shows them. They include `verify` if only
-            its secrets would change.
+        after: The object after the request.
+        changes: Fields that would change, with their new values as the API shows them. They include a field of which
+            only secrets would change.
     """
 
-    after: NewHandler
+    after: NewHandler | NewTarget
     changes: Mapping[str, Any]
 
 
@@ -82,7 +82,7 @@ def create_once(
 
 def plan_creation(
     store: Store, viewer: User, service_uuid: str, documents: Sequence[Mapping[str, Any]], fields: FieldContext
-) -> tuple[HandlerPlan, ...]:
+) -> tuple[ChangePlan, ...]:
     """Return the handlers that `create` would create. Nothing is stored. Raises as `create`."""
     planned = _new_handlers(store, viewer, service_uuid, documents, fields)
     if service_uuid:
@@ -121,7 +121,7 @@ def change(
 
 def plan_change(
     store: Store, viewer: User, service_uuid: str, uuid: str, document: Mapping[str, Any], fields: FieldContext
-) -> HandlerPlan:
+) -> ChangePlan:
     """Return the changes that `change` would make, including whether secrets differ.
 
     Nothing is stored. Raises as `change`.
@@ -182,10 +182,10 @@ def _changed(
     return replace(after, name=name, options=_change_options(before.options, of_handler, before.operation, fields))
 
 
-def _plan(before: NewHandler, after: NewHandler, cipher: SecretCipher) -> HandlerPlan:
+def _plan(before: NewHandler, after: NewHandler, cipher: SecretCipher) -> ChangePlan:
     old, new = ({"name": each.name, **show_fields(each)} for each in (before, after))
     changes = {name: value for name, value in new.items() if value != old[name]}
-    return HandlerPlan(after=after, changes=changes | _differences(before.options, after.options, cipher))
+    return ChangePlan(after=after, changes=changes | _differences(before.options, after.options, cipher))
 
 
 def _change_options(

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from tutumd.errors import Reason
 from tutumd.model.actions import Action, ActionState, Reference
+from tutumd.model.calls import Call
 
 MAX_SERVICES = 50
 """Maximum number of services of a group call."""
@@ -129,8 +130,8 @@ class GroupAccepted:
     handler_seq: int
     number: int
     lines: tuple[AcceptedLine, ...]
+    action_uuid = ""  # it has several actions
 
-    @property
-    def reference(self) -> Reference:
-        """The reference with which the caller reads its progress."""
+    def refer(self, _: Call) -> Reference:
+        """Return the reference with which the caller reads its progress."""
         return Reference(self.handler_seq, self.number, 0, GROUP_CALL)

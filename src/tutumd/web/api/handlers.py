@@ -14,7 +14,7 @@ from tutumd.application import handlers as rules
 from tutumd.application.admission.evaluate import CallInput
 from tutumd.application.calls import parse_wait
 from tutumd.application.queries import HANDLER_FILTERS, parse_unused
-from tutumd.application.redelivery import redeliver, try_call
+from tutumd.application.redelivery import Trial, redeliver, try_call
 from tutumd.errors import InvalidInputError
 from tutumd.model import Query
 from tutumd.web.api.group_objects import GROUP_PROGRESS, GroupIn
@@ -37,13 +37,11 @@ from tutumd.web.api.services import find_service
 from tutumd.web.auth import Caller, Operator
 from tutumd.web.body import Body, documented, documented_list, documented_query, listed, parse
 from tutumd.web.call.endpoint import render_result, show_any_progress
-from tutumd.web.context import Web, parse_uuid
-from tutumd.web.messages.deliveries import write_reason, write_reasons
+from tutumd.web.context import IS_UUID, Web
 from tutumd.web.uris import PREFIX, handler_uri, handlers_uri, status_uri
-from tutumd.web.verdicts import STATUSES
 
 ServiceUuid = Annotated[str, Path(description="UUID of the service, or its name, as in the routes of services")]
-HandlerUuid = Annotated[str, Path(description="UUID of the webhook handler or group")]
+HandlerUuid = Annotated[str, Path(description="UUID of the webhook handler or group"), IS_UUID]
 Number = Annotated[int, Path(description="ID of the delivery", ge=1, le=2**62)]
 
 
@@ -104,25 +102,26 @@ def plan_handlers(web: Web, viewer: Caller, owner: Owner, body: Body) -> Any:
 @of_groups.get("/{handler_uuid}/", name="get_group", response_model=GROUP)
 def get_handler(web: Web, viewer: Caller, owner: Owner, handler_uuid: HandlerUuid) -> dict[str, Any]:
     """Get a webhook handler or a group."""
-    return show_handler(web.store.handler(viewer, owner, parse_uuid(handler_uuid)), web.public_url)
+    return show_handler(web.store.handler(viewer, owner, handler_uuid), web.public_url)
 
 
 @of_services.patch("/{handler_uuid}/", response_model=HANDLER, openapi_extra=documented(HandlerIn))
 @of_groups.patch("/{handler_uuid}/", name="change_group", response_model=GROUP, openapi_extra=documented(GroupIn))
 def change_handler(web: Web, viewer: Operator, owner: Owner, handler_uuid: HandlerUuid, body: Body) -> dict[str, Any]:
     """Change fields of a webhook handler or a group; those that are absent stay, null resets."""
-    uuid, document = parse_uuid(handler_uuid), _parse_fields(owner, body)
-    return show_handler(rules.change(web.store, viewer, owner, uuid, document, web.handler_fields), web.public_url)
+    document = _parse_fields(owner, body)
+    changed = rules.change(web.store, viewer, owner, handler_uuid, document, web.handler_fields)
+    return show_handler(changed, web.public_url)
 
 
 @of_services.post("/{handler_uuid}/plan/", response_model=HANDLER_PLAN, openapi_extra=documented(HandlerIn))
 @of_groups.post(
     "/{handler_uuid}/plan/", name="plan_group_change", response_model=GROUP_PLAN, openapi_extra=documented(GroupIn)
 )
-def plan_change(web: Web, viewer: Caller, owner: Owner, handler_uuid: HandlerUuid, body: Body) -> rules.HandlerPlan:
+def plan_change(web: Web, viewer: Caller, owner: Owner, handler_uuid: HandlerUuid, body: Body) -> rules.ChangePlan:
     """Check a request to change a webhook handler or a group, and show which fields would change. Nothing is done."""
-    uuid, document = parse_uuid(handler_uuid), _parse_fields(owner, body)
-    return rules.plan_change(web.store, viewer, owner, uuid, document, web.handler_fields)
+    document = _parse_fields(owner, body)
+    return rules.plan_change(web.store, viewer, owner, handler_uuid, document, web.handler_fields)
 
 
 @of_services.post("/{handler_uuid}/rotate/", response_model=HANDLER, **_ROTATION)
@@ -130,20 +129,20 @@ def plan_change(web: Web, viewer: Caller, owner: Owner, handler_uuid: HandlerUui
 def rotate_handler(web: Web, viewer: Operator, owner: Owner, handler_uuid: HandlerUuid, body: Body) -> dict[str, Any]:
     """Give a webhook handler or a group a new URL. Calls of the old one are still accepted for `grace` seconds."""
     grace = parse(body or b"{}", RotateIn).model_dump()["grace"]
-    rotated = rules.rotate(web.store, viewer, owner, parse_uuid(handler_uuid), grace, now=web.clock())
+    rotated = rules.rotate(web.store, viewer, owner, handler_uuid, grace, now=web.clock())
     return show_handler(rotated, web.public_url)
 
 
 @of_services.post("/{handler_uuid}/test/", response_model=TRIAL, openapi_extra=documented(TestIn, required=False))
-def try_handler(web: Web, viewer: Caller, owner: Owner, handler_uuid: HandlerUuid, body: Body) -> dict[str, Any]:
+def try_handler(web: Web, viewer: Caller, owner: Owner, handler_uuid: HandlerUuid, body: Body) -> Trial:
     """Show what a call would do, and why. Nothing is done."""
     sent = parse(body or b"{}", TestIn).model_dump()
-    handler = web.store.handler(viewer, owner, parse_uuid(handler_uuid))
+    handler = web.store.handler(viewer, owner, handler_uuid)
     text = sent["body"] if isinstance(sent["body"], str) else json.dumps(sent["body"])
     for part in (text, sent["address"], *chain(*sent["headers"].items(), *sent["query"].items())):
         if any("\ud800" <= char <= "\udfff" for char in part):
             raise InvalidInputError("a test must not contain unpaired surrogates: no call can carry them")
-    trial = try_call(
+    return try_call(
         handler,
         CallInput(
             headers=list(sent["headers"].items()),
@@ -156,26 +155,13 @@ def try_handler(web: Web, viewer: Caller, owner: Owner, handler_uuid: HandlerUui
         ),
         cipher=web.cipher,
     )
-    verdict = trial.verdict
-    return {
-        "verdict": verdict.kind,
-        "status": STATUSES[verdict.kind],
-        "reason": write_reason(verdict.reason) if verdict.reason else "",
-        "tag": verdict.tag,
-        "variable": verdict.variable[0] if verdict.variable and not verdict.notes else None,
-        "notes": list(map(write_reason, verdict.notes)),
-        "steps": [
-            {"check": result.check, "passes": result.passes, "why": write_reasons(result.why)}
-            for result in trial.checks
-        ],
-    }
 
 
 @of_services.delete("/{handler_uuid}/", status_code=204)
 @of_groups.delete("/{handler_uuid}/", name="delete_group", status_code=204)
 def delete_handler(web: Web, viewer: Operator, owner: Owner, handler_uuid: HandlerUuid) -> Response:
     """Revoke a webhook handler or a group: after the response no call to it is accepted. Its actions go on."""
-    web.store.delete_handler(viewer, owner, parse_uuid(handler_uuid))
+    web.store.delete_handler(viewer, owner, handler_uuid)
     return Response(status_code=204)
 
 
@@ -212,19 +198,17 @@ def list_deliveries(
     handler_uuid: HandlerUuid,
 ) -> dict[str, Any]:
     """List the calls that a handler received, newest first. Pages: limit, offset."""
-    handler = web.store.handler(viewer, owner, parse_uuid(handler_uuid))
-    of_handler = {"service": owner, "handler": str(handler.number)}
-    page = web.store.deliveries(viewer, replace(query, filters=of_handler))
-    path = f"{handler_uri(owner, handler.uuid)}delivery/"
+    number = web.store.handler(viewer, owner, handler_uuid).number
+    page = web.store.deliveries(viewer, replace(query, filters={"service": owner, "handler": str(number)}))
+    path = f"{handler_uri(owner, handler_uuid)}delivery/"
     return write_page(path, query, page, [show_delivery(each, path) for each in page.objects])
 
 
 @of_services.get("/{handler_uuid}/delivery/{number}/", response_model=WHOLE_DELIVERY)
 def get_delivery(web: Web, viewer: Caller, owner: Owner, handler_uuid: HandlerUuid, number: Number) -> dict[str, Any]:
     """Get a call with its stored content: headers without secrets, and at most 16 KiB of the body."""
-    handler = parse_uuid(handler_uuid)
-    delivery = web.store.delivery(viewer, owner, handler, number)
-    return show_delivery(delivery, f"{handler_uri(owner, handler)}delivery/")
+    delivery = web.store.delivery(viewer, owner, handler_uuid, number)
+    return show_delivery(delivery, f"{handler_uri(owner, handler_uuid)}delivery/")
 
 
 @of_services.post(
@@ -242,7 +226,7 @@ async def redeliver_delivery(
         web.admission_cache,
         viewer,
         service_uuid=owner,
-        handler_uuid=parse_uuid(handler_uuid),
+        handler_uuid=handler_uuid,
         number=number,
         origin=web.read_origin(request.scope),
         now=web.clock(),
