@@ -24,13 +24,12 @@ from tutum.cli.options import (
     Sender,
     Timeout,
     Wait,
-    find_services,
     with_names,
     words,
 )
 from tutum.cli.output import Columns, age, count, print_json, print_list, print_table, printable
 from tutum.cli.webhook_handlers import print_handler, print_urls, remove, rotate, show
-from tutum.lookup import find_handler
+from tutum.lookup import Utils, find_handler
 from tutum.webhook_group import GROUP_FIELDS, GroupProgress, WebhookGroup
 from tutum.webhook_handler import Handler
 
@@ -54,7 +53,7 @@ CALL_COLUMNS: Columns = {
 }
 
 
-@takes_fields
+@partial(takes_fields, without=("max_containers", "rollback_hold"))  # for other operations than a redeploy
 def _fields_of(
     services: AnyServices = None,
     stack: Annotated[
@@ -80,7 +79,7 @@ def _fields_of(
 ) -> dict[str, Any]:
     """Return the fields that the options set, in the form of the API, which takes only one selector."""
     own = {
-        "services": [service.uuid for service in find_services(services)] if services else None,
+        "services": [Utils.fetch_remote_service(each).uuid for each in services] if services else None,
         "stack": stack,
         "engine": engine,
         "match": {"image": image} if image is not None else None,
