@@ -6,8 +6,7 @@ from typing import Any
 
 from tutum.client import Client, current_client
 from tutum.results import Outcome, read_status
-from tutum.webhook_handler import FIELDS as HANDLER_FIELDS
-from tutum.webhook_handler import Webhooks
+from tutum.webhook_handler import FIELDS, Webhooks
 
 #: Fields that only groups have, with their defaults.
 OWN_FIELDS: dict[str, Any] = {
@@ -19,7 +18,7 @@ OWN_FIELDS: dict[str, Any] = {
     "on_failure": "cancel",
 }
 #: Fields of a group that can be set, besides the name.
-FIELDS = (*OWN_FIELDS, *(name for name, entry in HANDLER_FIELDS.items() if entry["operation"] in (None, "REDEPLOY")))
+GROUP_FIELDS = (*OWN_FIELDS, *(name for name, entry in FIELDS.items() if entry["operation"] in (None, "REDEPLOY")))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tutum import Notification, NotificationTarget, TargetTest, Utils
 from tutum.cli.actions import FAILED_EXIT_CODE
 from tutum.cli.field_options import changes_of, takes_fields
 from tutum.cli.handler_calls import PAIRS
@@ -23,8 +24,7 @@ from tutum.cli.options import (
     words,
 )
 from tutum.cli.output import Columns, age, hint, print_list, print_resources, print_table, printable
-from tutum.lookup import Utils
-from tutum.notification import FIELDS, Notification, NotificationTarget, TargetTest
+from tutum.notification import TARGET_FIELDS
 
 app = typer.Typer(rich_markup_mode=None)
 targets = typer.Typer(rich_markup_mode=None)
@@ -245,7 +245,10 @@ def set_fields(
     reset: Annotated[
         list[str] | None,
         typer.Option(
-            "--reset", metavar="FIELD", help="Field to set to its default; repeatable.", autocompletion=words(*FIELDS)
+            "--reset",
+            metavar="FIELD",
+            help="Field to set to its default; repeatable.",
+            autocompletion=words(*TARGET_FIELDS),
         ),
     ] = None,
     as_json: AsJson = False,
@@ -253,7 +256,7 @@ def set_fields(
     fields: dict[str, Any],
 ) -> None:
     """Change the given fields of a notification target."""
-    changes = changes_of(name, reset, fields, FIELDS)
+    changes = changes_of(name, reset, fields, TARGET_FIELDS)
     target = Utils.fetch_remote(NotificationTarget, identifier)
     for field, value in changes.items():
         setattr(target, field, value)

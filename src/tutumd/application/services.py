@@ -6,8 +6,13 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from tutumd.application.admission.json_checks import check_choice, check_number, check_storable, is_storable
-from tutumd.application.handlers import check_name
+from tutumd.application.admission.json_checks import (
+    check_choice,
+    check_name,
+    check_number,
+    check_storable,
+    is_storable,
+)
 from tutumd.application.scopes import require_admin
 from tutumd.errors import (
     AnswerTimeoutError,

@@ -3,13 +3,15 @@ form.
 """
 
 import csv
+import unicodedata
 from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from tutumd.errors import InvalidInputError
+from tutumd.errors import InvalidInputError, about
 
 MAX_TEXT = 2000
+MAX_NAME_LENGTH = 255
 MAX_ITEMS = 50
 MAX_DEPTH = 100
 TEXTS_SCHEMA = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
@@ -70,6 +72,18 @@ def split_texts(text: str) -> list[str]:
 def join_texts(items: Iterable[str]) -> str:
     """Return the text from which `split_texts` reads these items, one per line."""
     return "\n".join(f'"{item.replace(chr(34), chr(34) * 2)}"' if {",", '"'} & {*item} else item for item in items)
+
+
+def check_name(name: str | None) -> str | None:
+    """Return a name that a person chose. Raises InvalidInputError."""
+    if name is None:
+        return None
+    with about("name"):
+        if len(name) > MAX_NAME_LENGTH:
+            raise InvalidInputError(f"name must have at most {MAX_NAME_LENGTH} characters, got {len(name)}")
+        if any(unicodedata.category(char) in ("Cc", "Cs") for char in name):
+            raise InvalidInputError("name must not contain control characters")
+    return name
 
 
 def check_fields(name: str, value: object, known: Collection[str]) -> Mapping[str, Any]:
