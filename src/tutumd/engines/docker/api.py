@@ -23,9 +23,9 @@ from tutumd.ports.engine import Run
 
 _DEFAULT_STOP_S = 10
 _MAX_OUTPUT_BYTES = 64 * 1024
-_NO_TIME = "1970-01-01T00:00:00Z "
 # The first API version that connects a new container to several networks at once.
 _SEVERAL_ENDPOINTS = (1, 44)
+_NO_TIME = "1970-01-01T00:00:00Z "
 
 
 class DockerApi:
@@ -72,34 +72,30 @@ class DockerApi:
         images = self.known_images if known is None else known
         attempt = f"look at the container {reference[:64]}"
         try:
-            with translated_read(attempt):
-                try:
-                    raw: Json = self._sdk.inspect_container(reference)
-                except docker.errors.NotFound:
-                    return None
+            with translated_read(attempt), suppress(docker.errors.NotFound):
+                raw: Json = self._sdk.inspect_container(reference)
                 image_id = raw.get("Image", "")
                 if image_id not in images:
                     images[image_id] = self.image(image_id) if image_id else None
                 image = images[image_id]
                 if self._sdk.is_podman:
                     raw, image = container_as_docker(raw, image)
-            return parse_container(raw, image)
+                return parse_container(raw, image)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise EngineUnavailableError(
                 f"cannot {attempt}: the engine returned an invalid description of it"
             ) from error
+        return None
 
     def image(self, reference: str) -> Json | None:
         """Return the inspect document of an image, given by ID or name; None if there is none."""
-        with translated(f"look at the image {reference}"):
-            try:
-                image: Json = self._sdk.inspect_image(reference)
-            except docker.errors.NotFound:
-                return None
+        with translated(f"look at the image {reference}"), suppress(docker.errors.NotFound):
+            image: Json = self._sdk.inspect_image(reference)
             if self._sdk.is_podman:
                 # Podman's own API has the health check since version 4; its Docker API omits it.
                 return image_as_docker(image, self.podman_details("images", image["Id"]))
             return image
+        return None
 
     def podman_details(self, kind: str, reference: str) -> Json:
         """Return the inspect document of Podman's own API; `kind` is `images` or `containers`."""
@@ -146,15 +142,13 @@ class DockerApi:
 
     def file_stat(self, container: str, path: str) -> Json | None:
         """Return `size`, `mode` and `mtime` of a path inside a container; None if there is no such path."""
-        with translated(f"look at {path} in {container[:12]}"):
+        with translated(f"look at {path} in {container[:12]}"), suppress(docker.errors.NotFound):
             response = self._sdk.head(
                 self._sdk._url("/containers/{0}/archive", container), params={"path": path}, timeout=CALL_LIMIT_S
             )
-            if response.status_code != 404:
-                self._sdk._raise_for_status(response)
-        if response.status_code == 404:
-            return None
-        return dict(decode_json_header(response.headers["X-Docker-Container-Path-Stat"]))
+            self._sdk._raise_for_status(response)
+            return dict(decode_json_header(response.headers["X-Docker-Container-Path-Stat"]))
+        return None
 
     def read_file(self, container: str, path: str) -> bytes:
         """Return a file inside a container as a tar archive with one entry."""
@@ -196,11 +190,9 @@ class DockerApi:
 
     def network(self, name: str) -> Json:
         """Return the inspect document of a network; empty if there is none."""
-        with translated_read(f"look at the network {name}"):
-            try:
-                return dict(self._sdk.inspect_network(name))
-            except docker.errors.NotFound:
-                return {}
+        with translated_read(f"look at the network {name}"), suppress(docker.errors.NotFound):
+            return dict(self._sdk.inspect_network(name))
+        return {}
 
     # Changes
 
@@ -263,9 +255,9 @@ class DockerApi:
                 with changing(run, f"{step.verb} the container {step.container[:12]}"):
                     call(step.container, **arguments)
 
-    def stop(self, container: str, run: Run, inspected: InspectedContainer | None = None) -> None:
+    def stop(self, container: str, run: Run) -> None:
         """Stop a container with its own signal and grace period. A missing container is ignored."""
-        inspected = inspected or self.container(container)
+        inspected = self.container(container)
         if inspected is None:
             return
         grace = (inspected.raw.get("Config") or {}).get("StopTimeout")
@@ -289,11 +281,9 @@ class DockerApi:
         Args:
             volumes: Remove the container's anonymous volumes that no other container uses.
         """
-        with changing(run, f"remove the container {container[:12]}"):
+        with changing(run, f"remove the container {container[:12]}"), suppress(docker.errors.NotFound):
             try:
                 self._sdk.remove_container(container, v=volumes, force=True)
-            except docker.errors.NotFound:
-                return
             except docker.errors.APIError as error:
                 if "already in progress" not in explanation(error):
                     raise
