@@ -15,7 +15,7 @@ from tutumd.engines.docker.look.facts import EngineFacts, foreign_part, parse_fa
 from tutumd.engines.docker.look.podman import container_as_docker, image_as_docker
 from tutumd.engines.docker.plan.journal import SwapStep
 from tutumd.engines.dockerapi.connection import CALL_LIMIT_S, Client
-from tutumd.engines.dockerapi.failures import changing, explanation, is_temporary, translated, translated_read
+from tutumd.engines.dockerapi.failures import changing, explanation, is_temporary, translated
 from tutumd.engines.dockerapi.registry import Manifest, inspect_manifest, pull, registry_auth
 from tutumd.engines.labels import ACTION, ACTION_TIMEOUT, INSTALLATION, ImageReference, Json
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
@@ -60,7 +60,7 @@ class DockerApi:
 
     def list_containers(self) -> tuple[Json, ...]:
         """Return the list entries of all containers, running or not."""
-        with translated_read("list the containers"):
+        with translated("list the containers", reading=True):
             return tuple(self._sdk.containers(all=True))
 
     def container(self, reference: str, known: dict[str, Json | None] | None = None) -> InspectedContainer | None:
@@ -72,11 +72,11 @@ class DockerApi:
         images = self.known_images if known is None else known
         attempt = f"look at the container {reference[:64]}"
         try:
-            with translated_read(attempt), suppress(docker.errors.NotFound):
+            with translated(attempt, reading=True), suppress(docker.errors.NotFound):
                 raw: Json = self._sdk.inspect_container(reference)
                 image_id = raw.get("Image", "")
                 if image_id not in images:
-                    images[image_id] = self.image(image_id) if image_id else None
+                    images[image_id] = self.image(image_id, reading=True) if image_id else None
                 image = images[image_id]
                 if self._sdk.is_podman:
                     raw, image = container_as_docker(raw, image)
@@ -87,9 +87,13 @@ class DockerApi:
             ) from error
         return None
 
-    def image(self, reference: str) -> Json | None:
-        """Return the inspect document of an image, given by ID or name; None if there is none."""
-        with translated(f"look at the image {reference}"), suppress(docker.errors.NotFound):
+    def image(self, reference: str, *, reading: bool = False) -> Json | None:
+        """Return the inspect document of an image, given by ID or name; None if there is none.
+
+        Args:
+            reading: As in `translated`.
+        """
+        with translated(f"look at the image {reference}", reading=reading), suppress(docker.errors.NotFound):
             image: Json = self._sdk.inspect_image(reference)
             if self._sdk.is_podman:
                 # Podman's own API has the health check since version 4; its Docker API omits it.
@@ -99,13 +103,13 @@ class DockerApi:
 
     def podman_details(self, kind: str, reference: str) -> Json:
         """Return the inspect document of Podman's own API; `kind` is `images` or `containers`."""
-        with translated_read(f"look at {reference[:64]}"):
+        with translated(f"look at {reference[:64]}", reading=True):
             return dict(self._get(f"{self._sdk.base_url}/v4.0.0/libpod/{kind}/{reference}/json").json())
 
     def facts(self) -> EngineFacts:
         """Return facts about the engine itself."""
         if self._facts is None:
-            with translated_read("look at the engine"):
+            with translated("look at the engine", reading=True):
                 self._facts = parse_facts(self._sdk.info(), self._sdk.version(), is_podman=self._sdk.is_podman)
         return self._facts
 
@@ -190,7 +194,7 @@ class DockerApi:
 
     def network(self, name: str) -> Json:
         """Return the inspect document of a network; empty if there is none."""
-        with translated_read(f"look at the network {name}"), suppress(docker.errors.NotFound):
+        with translated(f"look at the network {name}", reading=True), suppress(docker.errors.NotFound):
             return dict(self._sdk.inspect_network(name))
         return {}
 
