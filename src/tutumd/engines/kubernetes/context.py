@@ -17,6 +17,9 @@ from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.ports.engine import Run
 
 T = TypeVar("T")
+# Takes a workload and returns its patch, a list in JSON Patch, else in JSON Merge Patch; None if there is nothing to
+# change.
+MakePatch = Callable[[Workload], Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,10 +34,6 @@ class WorkloadContext:
     @property
     def words(self) -> str:
         return self.address.words
-
-    def workload(self) -> Workload | None:
-        """Return the current workload; None if it is gone. Raises EngineRefusedError if it must be ignored."""
-        return self.cluster.workload(self.address)
 
     def view(self) -> WorkloadView | None:
         return self.cluster.view(self.address)
@@ -64,19 +63,28 @@ class WorkloadContext:
             problem = f"its output is not known: {error}"
         return join_sentences(reason, problem), text
 
-    def patch(self, content_type: str, body: Any) -> Json:
-        """Patch the workload, after a check of the lease, and return it."""
-        self.run.check()
-        return self.cluster.patch(on_workload(self.address, "patch"), content_type, body)
+    def change(self, make_patch: MakePatch) -> Json | None:
+        """Send the result of `make_patch`, again after each conflict. Return the patched workload; None if there was
+        nothing to change, or the workload is gone. Raises the errors of `retry_on_conflict`.
+        """
+        return self.retry(lambda: self._change_once(make_patch))
 
     def delete(self, pod: Pod) -> None:
         """Delete a pod. Raises EngineRefusedError."""
         self.run.check()
-        self.change(lambda: self.cluster.delete_pod(pod))
+        self.retry(lambda: self.cluster.delete_pod(pod))
 
-    def change(self, change: Callable[[], T]) -> T:
+    def retry(self, change: Callable[[], T]) -> T:
         """Return the result of `change`, after as many attempts as conflicts make necessary."""
         return retry_on_conflict(self.run, self.timing, change)
+
+    def _change_once(self, make_patch: MakePatch) -> Json | None:
+        workload = self.cluster.workload(self.address)
+        patch = make_patch(workload) if workload is not None else None
+        if patch is None:
+            return None
+        self.run.check()
+        return self.cluster.patch(on_workload(self.address, "patch"), patch)
 
 
 # The cluster gives up a Deployment by itself, with a reason: its limit must come first.

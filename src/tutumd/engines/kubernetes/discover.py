@@ -76,30 +76,25 @@ class Informer(Generic[T]):
 
     def _follow_list(self, changed: Callable[[], None], stopping: Event) -> None:
         listed, version = self._cluster.list_all(self.kind, self.namespace)
-        self._objects = {json["metadata"]["uid"]: self._read(json) for json in listed}
+        self._objects = objects = {json["metadata"]["uid"]: self._read(json) for json in listed}
         changed()
         while not stopping.is_set():
-            version = self._follow_from(version, changed, stopping)
+            # The API ends each watch after a while.
+            with closing(self._cluster.watch(self.kind, self.namespace, version)) as self._response:
+                for event, json in events(self._response):
+                    version = json["metadata"]["resourceVersion"]
+                    if event != "BOOKMARK" and self._apply(objects, event, json):
+                        changed()
+                    if stopping.is_set():
+                        break
 
-    def _follow_from(self, version: str, changed: Callable[[], None], stopping: Event) -> str:
-        """Follow until the API ends the watch, as it does after a while; return the last version."""
-        with closing(self._cluster.watch(self.kind, self.namespace, version)) as self._response:
-            for event, json in events(self._response):
-                version = json["metadata"]["resourceVersion"]
-                if event != "BOOKMARK" and self._apply(event, json):
-                    changed()
-                if stopping.is_set():
-                    break
-        return version
-
-    def _apply(self, event: str, json: Json) -> bool:
+    def _apply(self, objects: dict[str, T], event: str, json: Json) -> bool:
         """Apply one event to the copies; return whether that changed the result of `read`."""
         uid = json["metadata"]["uid"]
         value = None if event == "DELETED" else self._read(json)
+        if objects.get(uid) == value:
+            return False
         with self._lock:
-            objects = self._objects
-            if objects is None or objects.get(uid) == value:
-                return False
             if value is None:
                 del objects[uid]
             else:

@@ -11,6 +11,7 @@ from tutumd.engines.kubernetes.api import Cluster
 from tutumd.engines.kubernetes.context import WorkloadContext, limits_of
 from tutumd.engines.kubernetes.discover import Informer, node_digests, take_snapshot, take_snapshots
 from tutumd.engines.kubernetes.health import describe_stuck
+from tutumd.engines.kubernetes.patches import RedeployJournal
 from tutumd.engines.kubernetes.plan import describe_plan, plan_redeploy
 from tutumd.engines.kubernetes.redeploy import Redeploy
 from tutumd.engines.kubernetes.scale import (
@@ -125,7 +126,7 @@ class KubernetesEngine:
 
         If a namespace may not be followed, the watches of the others continue for a while.
         """
-        stopping, ended = Event(), Event()
+        stopping = Event()
         failures: list[TutumdError] = []
         refused: set[str] = set()
 
@@ -138,8 +139,6 @@ class KubernetesEngine:
                     refused.add(informer.namespace)
                     if len(refused) < len(self._namespaces):
                         stopping.wait(_REFUSED_S)
-            finally:
-                ended.set()
 
         informers: list[Informer[Workload] | Informer[Pod]] = [
             *(informer for kinds in self._workloads.values() for informer in kinds),
@@ -151,7 +150,7 @@ class KubernetesEngine:
         ]
         for thread in threads:
             thread.start()
-        while not stop.wait(0.1) and not ended.is_set():
+        while not stop.wait(0.1) and all(thread.is_alive() for thread in threads):
             pass
         stopping.set()
         deadline = time.monotonic() + _END_S
@@ -173,7 +172,7 @@ class KubernetesEngine:
         return replace(plan, notes=(stuck, *plan.notes)) if stuck else plan
 
     def redeploy(self, service: Service, run: Run) -> Outcome:
-        return carry_out(Redeploy(self._context(service, run)))
+        return carry_out(Redeploy(self._context(service, run)), RedeployJournal)
 
     def availability(self, service: Service, images: Sequence[WantedImage]) -> Mapping[int, Availability]:
         """Return which images a node has. Only the nodes know what their registry has."""
@@ -199,7 +198,7 @@ class KubernetesEngine:
                 )
             return plan_scaling(view, target, raised=autoscaler)
 
-        return carry_out(Scale(self._context(service, run), plan))
+        return carry_out(Scale(self._context(service, run), plan), ScaleJournal)
 
     def start(self, service: Service, run: Run) -> Outcome:
         """Start the service with as many pods as it had when it was stopped; with one if that is unknown.
@@ -218,7 +217,7 @@ class KubernetesEngine:
                     target = min(max(target, least_of(autoscaler)), int(autoscaler["spec"]["maxReplicas"]))
             return plan_scaling(view, target, shared_with=autoscaler)
 
-        return carry_out(Scale(self._context(service, run), plan))
+        return carry_out(Scale(self._context(service, run), plan), ScaleJournal)
 
     def stop(self, service: Service, run: Run) -> Outcome:
         """Scale the service to 0 and store the number of pods in an annotation."""
@@ -230,7 +229,7 @@ class KubernetesEngine:
             # Kubernetes: "Implicit maintenance-mode deactivation" of an autoscaler whose target has no replicas.
             return plan_scaling(view, 0, noted=noted, shared_with=self._autoscaler(workload))
 
-        return carry_out(Scale(self._context(service, run), plan))
+        return carry_out(Scale(self._context(service, run), plan), ScaleJournal)
 
     def terminate(self, service: Service, run: Run) -> Outcome:
         raise EngineRefusedError(
@@ -271,12 +270,7 @@ class KubernetesEngine:
         return address
 
     def _context(self, service: Service, run: Run) -> WorkloadContext:
-        """Return the context of a run, with the time limits of the workload's own annotations."""
-        context = WorkloadContext(cluster=self._cluster, address=self._address(service), run=run, timing=self._timing)
-        workload = context.workload()
-        if workload is not None:
-            run.set_limits(**limits_of(workload))
-        return context
+        return WorkloadContext(cluster=self._cluster, address=self._address(service), run=run, timing=self._timing)
 
     def _autoscaler(self, workload: Workload) -> Json | None:
         return find_autoscaler(self._cluster.autoscalers(workload.address.namespace), workload.address)

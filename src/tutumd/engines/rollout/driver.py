@@ -71,11 +71,9 @@ class Change(Protocol[V]):
     """One change of one service, as described by an engine. A method may be called again after a kill.
 
     Attributes:
-        journal_type: The class of its journal, a frozen dataclass with the fields `stage` and `result`.
         journal: Stored state of the change. `carry_out` sets it first.
     """
 
-    journal_type: type[Any]
     journal: Any
 
     @property
@@ -137,10 +135,14 @@ def end_rollback(change: Change[V], addition: str = "", *, rolled_back: bool) ->
     )
 
 
-def carry_out(change: Change[V]) -> Outcome:
-    """Carry out a change to its end, or continue it. Raises EngineRefusedError if the change is refused."""
+def carry_out(change: Change[V], journal_type: type[Any]) -> Outcome:
+    """Carry out a change to its end, or continue it. Raises EngineRefusedError if the change is refused.
+
+    Args:
+        journal_type: The class of its journal, a frozen dataclass with the fields `stage` and `result`.
+    """
     context = change.context
-    change.journal = from_journal(change.journal_type, context.run.journal)
+    change.journal = from_journal(journal_type, context.run.journal)
     if change.journal is None:
         change.journal = change.begin()
         save(change)

@@ -19,8 +19,9 @@ from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.context import ServiceContext, limits_of
 from tutumd.engines.swarm.health import desired_count
 from tutumd.engines.swarm.images import find_availability, rollback_refusal, running_image, split_digest
-from tutumd.engines.swarm.plan import describe_plan, prepare_redeploy
-from tutumd.engines.swarm.redeploy import redeploy
+from tutumd.engines.swarm.new_tasks import remove_probe
+from tutumd.engines.swarm.plan import RedeployJournal, describe_plan, prepare_redeploy
+from tutumd.engines.swarm.redeploy import Redeploy
 from tutumd.engines.swarm.scale import Scale, plan_scaling, refuse_impossible
 from tutumd.engines.swarm.view import ServiceView, Task, TaskPhase
 from tutumd.errors import EngineRefusedError
@@ -41,7 +42,7 @@ from tutumd.model import (
     ok,
     wrong,
 )
-from tutumd.ports.engine import Run
+from tutumd.ports.engine import LOST_JOURNAL, Run
 
 _STATES = {
     TaskPhase.STARTING: ContainerState.STARTING,
@@ -191,7 +192,10 @@ class SwarmEngine:
         return replace(plan, notes=(*plan.notes, str(limits)))
 
     def redeploy(self, service: Service, run: Run) -> Outcome:
-        return redeploy(self._context(service, run))
+        context = self._context(service, run)
+        if run.journal == LOST_JOURNAL:
+            remove_probe(context)
+        return carry_out(Redeploy(context), RedeployJournal)
 
     def availability(self, service: Service, images: Sequence[WantedImage]) -> Mapping[int, Availability]:
         return find_availability(self._api, self._api.require_view(service.selector), images)
@@ -202,7 +206,7 @@ class SwarmEngine:
             refuse_stopped(service.name, target, stopped=specs.is_stopped(view.spec))
             return plan_scaling(view, target)
 
-        return carry_out(Scale(self._context(service, run), plan))
+        return carry_out(Scale(self._context(service, run), plan), ScaleJournal)
 
     def start(self, service: Service, run: Run) -> Outcome:
         """Start the service with as many containers as it had when it was stopped; with one if that is unknown."""
@@ -212,7 +216,7 @@ class SwarmEngine:
             refuse_impossible(view, target, self._cap(view))
             return plan_scaling(view, target)
 
-        return carry_out(Scale(self._context(service, run), plan))
+        return carry_out(Scale(self._context(service, run), plan), ScaleJournal)
 
     def stop(self, service: Service, run: Run) -> Outcome:
         """Scale the service to 0 and store the number of containers in a label."""
@@ -221,7 +225,7 @@ class SwarmEngine:
             refuse_impossible(view, 0, self._server_cap)
             return plan_scaling(view, 0, noted=specs.replicas_of(view.spec) or specs.replicas_before_stop(view.spec))
 
-        return carry_out(Scale(self._context(service, run), plan))
+        return carry_out(Scale(self._context(service, run), plan), ScaleJournal)
 
     def terminate(self, service: Service, run: Run) -> Outcome:
         raise EngineRefusedError(

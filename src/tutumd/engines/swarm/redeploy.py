@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tutumd.engines.labels import Json, Order
-from tutumd.engines.rollout.driver import Look, carry_out, changed_meanwhile, fail, save
+from tutumd.engines.rollout.driver import Look, changed_meanwhile, fail, save
 from tutumd.engines.rollout.journal import Result, RolloutStatus, Stage, build_outcome, join_sentences
 from tutumd.engines.rollout.timing import HoldTimer, poll_until
 from tutumd.engines.swarm import spec as specs
@@ -29,24 +29,15 @@ from tutumd.engines.swarm.new_tasks import NO_ROOM, remove_probe, run_probe
 from tutumd.engines.swarm.plan import RedeployJournal, prepare_redeploy
 from tutumd.engines.swarm.view import ServiceView, TaskPhase
 from tutumd.model import Outcome, Phase
-from tutumd.ports.engine import LOST_JOURNAL
 
 _EMPTIED = changed_meanwhile(
     "somebody else scaled the service to 0 during the update, so nothing shows that the new version runs"
 )
 
 
-def redeploy(context: ServiceContext) -> Outcome:
-    """Redeploy a service to the end, or continue the redeploy."""
-    if context.run.journal == LOST_JOURNAL:
-        remove_probe(context)
-    return carry_out(Redeploy(context))
-
-
 class Redeploy:
     """One redeploy. The contract is on `rollout.driver.Change`."""
 
-    journal_type = RedeployJournal
     journal: RedeployJournal
 
     def __init__(self, context: ServiceContext) -> None:

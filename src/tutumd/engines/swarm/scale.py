@@ -65,7 +65,6 @@ class Scale:
         plan: Plans the change for the service when nobody updates it. Raises EngineRefusedError.
     """
 
-    journal_type = ScaleJournal
     journal: ScaleJournal
 
     def __init__(self, context: ServiceContext, plan: Callable[[ServiceView], ScaleJournal]) -> None:
