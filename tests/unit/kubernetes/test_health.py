@@ -146,8 +146,8 @@ def test_a_failure_that_passes_in_between_begins_anew() -> None:
 def test_a_stuck_pod_that_recovers_in_between_is_deleted_only_after_it_has_failed_again_for_a_while() -> None:
     now = [0.0]
     deleted: list[Pod] = []
-    run = SimpleNamespace(log=lambda line: None)
-    context: Any = SimpleNamespace(run=run, timing=Timing(clock=lambda: now[0]), delete=deleted.append)
+    timing = Timing(clock=lambda: now[0])
+    context: Any = SimpleNamespace(timing=timing, delete=lambda pod, version: deleted.append(pod))
     watch, stuck = PodWatch(context), pod("0", ready=False, container=STUCK)
     for now[0], seen in ((0.0, stuck), (3.0, pod("0")), (100.0, stuck), (103.0, stuck)):
         watch.free_stuck(view(workload(stateful_set()), seen), AT)

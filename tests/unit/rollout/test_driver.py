@@ -46,7 +46,6 @@ class Context:
     service: Service
     run: FakeRun
     timing: Timing
-    words: str = "the service web"
     is_undoing: bool = False
 
     def view(self) -> Look | None:
@@ -177,7 +176,7 @@ def test_a_change_whose_time_is_over_is_rolled_back() -> None:
 
 @pytest.mark.parametrize(
     ("last", "reason"),
-    [(None, "the service web was removed in the meantime"), (look(SUPERSEDED), "superseded: SUPERSEDED")],
+    [(None, "the service was removed in the meantime"), (look(SUPERSEDED), "superseded: SUPERSEDED")],
 )
 def test_a_change_by_somebody_else_stays(last: Look | None, reason: str) -> None:
     service = Service(look(WAITING), last)

@@ -31,10 +31,6 @@ class WorkloadContext:
     run: Run
     timing: Timing
 
-    @property
-    def words(self) -> str:
-        return self.address.words
-
     def view(self) -> WorkloadView | None:
         return self.cluster.view(self.address)
 
@@ -45,7 +41,7 @@ class WorkloadContext:
         """Return the reason of a failure, and the output of the culprit's failing container, else of its `main`
         container.
 
-        An error while reading the output does not hide the reason; a missing permission is named.
+        An error while reading the output, such as a missing permission, is named after the reason.
         """
         if culprit is None:
             return reason, ""
@@ -57,9 +53,7 @@ class WorkloadContext:
         try:
             for previous in (is_again, not is_again):
                 text = text or merge_output([Source(id="", text=read(previous=previous))], LOG_LINES).text
-        except EngineUnavailableError:
-            pass
-        except EngineRefusedError as error:
+        except (EngineRefusedError, EngineUnavailableError) as error:
             problem = f"its output is not known: {error}"
         return join_sentences(reason, problem), text
 
@@ -69,8 +63,9 @@ class WorkloadContext:
         """
         return self.retry(lambda: self._change_once(make_patch))
 
-    def delete(self, pod: Pod) -> None:
-        """Delete a pod. Raises EngineRefusedError."""
+    def delete(self, pod: Pod, version: str) -> None:
+        """Delete a pod that is stuck at a version. Raises EngineRefusedError."""
+        self.run.log(f"deleting the pod {pod.name}, which is stuck at {version}")
         self.run.check()
         self.retry(lambda: self.cluster.delete_pod(pod))
 
@@ -126,7 +121,9 @@ def replacement_s(workload: Workload) -> int:
         sum(_probe_s(each[name]) for name in _PROBES if each.get(name))
         for each in workload.template["spec"]["containers"]
     )
-    return probes_s + int(workload.spec.get("minReadySeconds") or 0) + workload.grace_s
+    # Kubernetes: PodSpec, the default of terminationGracePeriodSeconds.
+    grace_s = workload.template["spec"].get("terminationGracePeriodSeconds", 30)
+    return probes_s + int(workload.spec.get("minReadySeconds") or 0) + int(grace_s)
 
 
 def _probe_s(probe: Json) -> int:

@@ -1,7 +1,7 @@
 """Informers, which keep copies of objects current by a watch, and the snapshots of workloads made from them."""
 
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing, suppress
 from threading import Event, Lock
 from typing import Any, Generic, TypeVar
@@ -197,14 +197,6 @@ def running_digest(workload: Workload, pods: Iterable[Pod]) -> str | None:
     return digests.pop() if len(digests) == 1 else None
 
 
-def result_digest(workload: Workload, pods: Iterable[Pod]) -> str | None:
-    """Return the digest that ready pods run. If they differ, for example because a tag moved between two pulls: the
-    digest of the newest pod.
-    """
-    ready = sorted((pod for pod in pods if pod.alive and pod.ready), key=lambda pod: str(pod.created))
-    return running_digest(workload, ready) or running_digest(workload, ready[-1:])
-
-
 def running_image(workload: Workload, pods: Iterable[Pod]) -> ImageFacts | None:
     """Return the image that all ready pods run, with its digest in the registry; None if they differ or do not report
     it.
@@ -219,13 +211,23 @@ def running_image(workload: Workload, pods: Iterable[Pod]) -> ImageFacts | None:
     return ImageFacts(reference=name, digest=digest) if digest else None
 
 
+def result_digest(workload: Workload, pods: Iterable[Pod]) -> str | None:
+    """Return the digest that ready pods run. If they differ, for example because a tag moved between two pulls: the
+    digest of the newest pod.
+    """
+    return _of_ready(running_digest, workload, pods)
+
+
 def result_image(workload: Workload, pods: Iterable[Pod]) -> ImageFacts | None:
     """Return the image that the pods of a successful rollout run. If their digests differ: the newest pod's."""
     name, _, pinned = workload.main["image"].partition("@")
-    if pinned:
-        return ImageFacts(reference=name, digest=pinned)
+    return ImageFacts(reference=name, digest=pinned) if pinned else _of_ready(running_image, workload, pods)
+
+
+def _of_ready(find: Callable[[Workload, Sequence[Pod]], T | None], workload: Workload, pods: Iterable[Pod]) -> T | None:
+    """Return what `find` finds for the ready pods together, else for the newest of them."""
     ready = sorted((pod for pod in pods if pod.alive and pod.ready), key=lambda pod: str(pod.created))
-    return running_image(workload, ready) or running_image(workload, ready[-1:])
+    return find(workload, ready) or find(workload, ready[-1:])
 
 
 def node_digests(cluster: Cluster) -> frozenset[str]:

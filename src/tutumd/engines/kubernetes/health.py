@@ -232,28 +232,29 @@ class PodWatch:
         failed: A new pod that has failed permanently; None if there is none.
         refusal: Why the cluster has created no pod for a while; empty if it has.
         problem: Why stuck pods could not be deleted, and the remedy; empty if they could.
-        patience_s: Seconds, beside those of `Timing`, for which the cluster may create some new pods and not others.
     """
 
     def __init__(self, context: WorkloadContext) -> None:
         self.failed: Pod | None = None
         self.refusal = ""
         self.problem = ""
-        self.patience_s = 0.0
         self._context = context
         self._since: dict[str, float] = {}
         self._refused = HoldTimer(context.timing.clock)
 
-    def status(self, view: WorkloadView, new: Sequence[Pod], *, is_whole: bool, emptied: str = "") -> RolloutStatus:
+    def status(
+        self, view: WorkloadView, new: Sequence[Pod], *, is_whole: bool, emptied: str = "", patience_s: float = 0.0
+    ) -> RolloutStatus:
         """Take a look; return whether the requested state is reached, or has failed permanently.
 
         Args:
             new: The pods that the run has created.
             is_whole: Whether the requested state is reached at this moment.
             emptied: Why no pod is wanted any more; empty if pods are wanted.
+            patience_s: Seconds, beside those of `Timing`, for which the cluster may create only some new pods.
         """
         self.failed = next((pod for pod in new if pod.exited), None) or next(iter(self._lasting(new)), None)
-        self.refusal = "" if is_whole else self._lasting_refusal(view, new, emptied)
+        self.refusal = "" if is_whole else self._lasting_refusal(view, new, emptied, patience_s)
         if self.failed is not None or self.refusal:
             return RolloutStatus.FAILED
         return RolloutStatus.SUCCEEDED if is_whole else RolloutStatus.IN_PROGRESS
@@ -269,13 +270,13 @@ class PodWatch:
                 lasting.append(pod)
         return lasting
 
-    def _lasting_refusal(self, view: WorkloadView, new: Sequence[Pod], refusal: str) -> str:
+    def _lasting_refusal(self, view: WorkloadView, new: Sequence[Pod], refusal: str, patience_s: float) -> str:
         # A stopping pod frees room, and a pod that becomes ready lets another pod stop.
         if not refusal and not view.stopping and all(pod.ready for pod in new):
             with suppress(EngineRefusedError):
                 refusal = self._creation_refusal(view)
         held_s = self._refused.seconds((bool(refusal), len(new)))
-        return refusal if held_s >= self._context.timing.doubt_s + (self.patience_s if new else 0.0) else ""
+        return refusal if held_s >= self._context.timing.doubt_s + (patience_s if new else 0.0) else ""
 
     def _creation_refusal(self, view: WorkloadView) -> str:
         """Return why the cluster creates no pods, such as a quota; empty if it does."""
@@ -303,8 +304,7 @@ class PodWatch:
         stuck = [pod for pod in self._lasting(view.alive) if pod in failing]
         try:
             for pod in stuck if view.workload.observed and not self.problem else ():
-                self._context.run.log(f"deleting the pod {pod.name}, which is stuck at an earlier version")
-                self._context.delete(pod)
+                self._context.delete(pod, "an earlier version")
         except EngineRefusedError as error:
             self.problem = f"pods are stuck at an earlier version: {_command(stuck)} frees them in a redeploy; {error}"
             self._context.run.log(self.problem)

@@ -63,7 +63,7 @@ class Redeploy:
         self._wait_for_young_pods(view)
         patched = context.change(self._make_patch)
         if patched is not None:
-            context.run.log(f"restarting {context.words}", Phase.UPDATING)
+            context.run.log(f"restarting {context.address.words}", Phase.UPDATING)
             save(self, ordered=fingerprint(patched["spec"]["template"]))
 
     def _wait_for_young_pods(self, view: WorkloadView) -> None:
@@ -112,8 +112,8 @@ class Redeploy:
         is_whole, needed_s = status is RolloutStatus.SUCCEEDED, window_s(view, context.timing)
         emptied = describe_emptied(workload, was_stopped=journal.stopped)
         # Without room for all added pods, old pods free some when the first new pods have been ready for long enough.
-        self._watch.patience_s = context.restart_s(view) if journal.surge and not emptied else 0.0
-        watched = self._watch.status(view, new, is_whole=is_whole, emptied=emptied)
+        patience_s = context.restart_s(view) if journal.surge and not emptied else 0.0
+        watched = self._watch.status(view, new, is_whole=is_whole, emptied=emptied, patience_s=patience_s)
         if watched is RolloutStatus.IN_PROGRESS:
             self._watch.free_stuck(view, journal.restarted_at)
         window = f": they have to stay so for {needed_s:g} s" if is_whole and needed_s >= 1 else ""
@@ -173,8 +173,7 @@ class Redeploy:
             return
         for pod in view.of(self.journal.restarted_at):
             if not pod.ready:
-                self.context.run.log(f"deleting the pod {pod.name}, which is stuck at the failed version")
-                self.context.delete(pod)
+                self.context.delete(pod, "the failed version")
 
     def settle(self) -> None:
         """Restore minReadySeconds and maxSurge, which restarts nothing, unless somebody else has changed them."""

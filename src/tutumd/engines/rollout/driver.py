@@ -54,10 +54,6 @@ class Context(Protocol[V]):
     def timing(self) -> Timing:
         """Durations and clocks."""
 
-    @property
-    def words(self) -> str:
-        """Name of the service for people, as in "the service web"."""
-
     def view(self) -> V | None:
         """Return the current view of the service; None if it is gone. Raises EngineRefusedError if the service must be
         ignored.
@@ -125,6 +121,9 @@ def changed_meanwhile(text: str) -> str:
     return Cause(text, ReasonCode.CHANGED_MEANWHILE)
 
 
+REMOVED = changed_meanwhile("the service was removed in the meantime")
+
+
 def end_rollback(change: Change[V], addition: str = "", *, rolled_back: bool) -> None:
     """Store that a rollback ended. `addition` is appended to the reason of the failure that caused it."""
     result: Result = change.journal.result
@@ -164,7 +163,7 @@ def _follow(change: Change[V]) -> V | None:
     while True:
         view = context.view()
         if view is None:
-            fail(change, changed_meanwhile(f"{context.words} was removed in the meantime"))
+            fail(change, REMOVED)
             return None
         look = change.judge(view)
         if look.status is RolloutStatus.SUPERSEDED:

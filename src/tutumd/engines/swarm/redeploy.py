@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tutumd.engines.labels import Json, Order
-from tutumd.engines.rollout.driver import Look, changed_meanwhile, fail, save
+from tutumd.engines.rollout.driver import REMOVED, Look, changed_meanwhile, fail, save
 from tutumd.engines.rollout.journal import Result, RolloutStatus, Stage, build_outcome, join_sentences
 from tutumd.engines.rollout.timing import HoldTimer, poll_until
 from tutumd.engines.swarm import spec as specs
@@ -70,7 +70,7 @@ class Redeploy:
         view = context.view()
         if view is None:
             remove_probe(context)
-            return fail(self, changed_meanwhile(f"{context.words} was removed in the meantime"))
+            return fail(self, REMOVED)
         spec = specs.redeploy_spec(view.spec, journal.new, journal.config, journal.platforms, context.run.variables, {})
         failure, log_tail = run_probe(context, spec, journal.stable_s)
         view = context.view()
@@ -130,10 +130,26 @@ class Redeploy:
         )
 
     def _nudge(self, view: ServiceView, version: specs.Version, config: Json | None) -> None:
+        """Restart the engine's updater if tasks are stalled: it keeps one new task in each place, and stops waiting for
+        lost tasks.
+
+        Args:
+            config: The UpdateConfig that the update to `version` was sent with.
+        """
         stalled = stalled_tasks(view, version) - self._given_up
-        if stalled and config is not None:
-            self.context.nudge_updater(version, dict(config))
-            self._given_up |= stalled
+        if not stalled or config is None:
+            return
+        nudged = specs.nudged_config(config)
+
+        def make_spec(now: ServiceView) -> dict[str, Any] | None:
+            if now.version != version:
+                return None
+            changed = config if specs.has_config(now.spec, nudged) else nudged
+            return specs.with_config_of(now.spec, {specs.UPDATE_CONFIG: changed})
+
+        self.context.run.log("a node went down or was drained under a container: making the engine continue")
+        self.context.change(make_spec)
+        self._given_up |= stalled
 
     def give_up(self, view: ServiceView) -> None:
         culprit = find_culprit(
