@@ -1,7 +1,7 @@
 """Informers, which keep copies of objects current by a watch, and the snapshots of workloads made from them."""
 
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from threading import Event, Lock
 from typing import Any, Generic, TypeVar
@@ -177,17 +177,15 @@ def stack_of(workload: Workload) -> str:
     )
 
 
-def warnings(workload: Workload) -> tuple[str, ...]:
-    """Return warnings about operators, GitOps tools and Helm, which may undo changes."""
-    texts = []
+def warnings(workload: Workload) -> Iterator[str]:
+    """Yield warnings about operators, GitOps tools and Helm, which may undo changes."""
     if owner := controller_of(workload.metadata):
-        texts.append(f"it belongs to the {owner['kind']} {owner['name']}, whose operator may undo changes")
+        yield f"it belongs to the {owner['kind']} {owner['name']}, whose operator may undo changes"
     tools = [tool for part, mark, tool in _TRACKERS if (workload.metadata.get(part) or {}).get(mark)]
     if tools:
-        texts.append(f"{tools[0]} tracks it and may undo changes: image, replicas and annotations")
+        yield f"{tools[0]} tracks it and may undo changes: image, replicas and annotations"
     elif release := workload.annotations.get(_HELM_RELEASE):
-        texts.append(f"it belongs to the Helm release {release}, whose next upgrade may undo a changed image or number")
-    return tuple(texts)
+        yield f"it belongs to the Helm release {release}, whose next upgrade may undo a changed image or number"
 
 
 def running_digest(workload: Workload, pods: Iterable[Pod]) -> str | None:

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from threading import Event, Thread
 
@@ -10,7 +9,6 @@ from tutumd.engines.kubernetes.access import Access, check_connection, check_per
 from tutumd.engines.kubernetes.api import Cluster
 from tutumd.engines.kubernetes.context import WorkloadContext, limits_of
 from tutumd.engines.kubernetes.discover import Informer, node_digests, take_snapshot, take_snapshots
-from tutumd.engines.kubernetes.health import describe_stuck
 from tutumd.engines.kubernetes.patches import RedeployJournal
 from tutumd.engines.kubernetes.plan import describe_plan, plan_redeploy
 from tutumd.engines.kubernetes.redeploy import Redeploy
@@ -95,20 +93,17 @@ class KubernetesEngine:
 
         The services of a namespace that may not be listed are unknown.
         """
-        workloads: list[Workload] = []
-        pods: list[Pod] = []
+        snapshots: tuple[ServiceSnapshot, ...] = ()
         refused: dict[str, str] = {}
         for namespace in self._namespaces:
             try:
                 listed = [workload for informer in self._workloads[namespace] for workload in informer.objects()]
-                pods += self._pods[namespace].objects()
-                workloads += listed
+                snapshots += take_snapshots(listed, self._pods[namespace].objects())
             except EngineRefusedError as error:
                 refused[namespace] = str(error)
         reason = "; ".join(refused.values())
         if len(refused) == len(self._namespaces):
             raise EngineUnavailableError(reason)
-        snapshots = take_snapshots(workloads, pods)
         if refused:
             addresses = {f"{kind.singular}/{namespace}/" for kind in Kind for namespace in refused}
             raise PartialDiscoveryError(reason, snapshots, lambda selector: selector.startswith(tuple(addresses)))
@@ -163,13 +158,11 @@ class KubernetesEngine:
 
     def plan(self, service: Service, tag: str | None, image: WantedImage | None = None) -> Plan:
         view = self._cluster.require_view(self._address(service))
-        plan = describe_plan(
+        return describe_plan(
             view,
             plan_redeploy(view, tag, {}, self._timing, wanted=image),
             self._limits.adapted(**limits_of(view.workload)),
         )
-        stuck = describe_stuck(view)
-        return replace(plan, notes=(stuck, *plan.notes)) if stuck else plan
 
     def redeploy(self, service: Service, run: Run) -> Outcome:
         return carry_out(Redeploy(self._context(service, run)), RedeployJournal)

@@ -9,7 +9,6 @@ from tutumd.engines.kubernetes.health import (
     describe_failure,
     describe_late,
     describe_progress,
-    describe_stuck,
     describe_unobserved,
     is_finished,
     is_rolled_back,
@@ -45,13 +44,11 @@ class Redeploy:
         self._watch = PodWatch(context)
 
     def begin(self) -> RedeployJournal:
-        context = self.context
+        context, run = self.context, self.context.run
         view = context.cluster.require_view(context.address)
-        run = context.run
         journal = plan_redeploy(view, run.tag, run.variables, context.timing, run.skip_unchanged, run.image)
-        for note in (*all_notes(view.workload, journal), describe_stuck(view)):
-            if note:
-                context.run.log(note)
+        for note in all_notes(view, journal):
+            run.log(note)
         return journal
 
     def send(self) -> None:

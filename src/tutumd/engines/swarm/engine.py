@@ -2,8 +2,7 @@
 
 import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from threading import Event
 from typing import Any
@@ -119,15 +118,13 @@ def _container(view: ServiceView, task: Task) -> ContainerSnapshot:
     )
 
 
-def _warnings(view: ServiceView) -> tuple[str, ...]:
-    warnings = []
+def _warnings(view: ServiceView) -> Iterator[str]:
     lost = sorted({task.slot for task in view.tasks if task.phase is TaskPhase.LOST})
     if lost:
-        warnings.append(f"the nodes of these containers do not respond: {', '.join(lost)}")
+        yield f"the nodes of these containers do not respond: {', '.join(lost)}"
     if view.update_state in _STUCK:
         state = view.update_state.replace("_", " ")
-        warnings.append(f"the last update of the service ended as {state}: {view.status.get('Message', '')}")
-    return tuple(warnings)
+        yield f"the last update of the service ended as {state}: {view.status.get('Message', '')}"
 
 
 _WATCH_S = 1.0
@@ -187,9 +184,8 @@ class SwarmEngine:
     def plan(self, service: Service, tag: str | None, image: WantedImage | None = None) -> Plan:
         view = self._api.require_view(service.selector)
         journal = prepare_redeploy(self._api, view, tag, {}, self._timing, self._limits, wanted=image)
-        plan = describe_plan(journal, view)
         limits = self._limits.adapted(**limits_of(self._api, {**view.spec, specs.UPDATE_CONFIG: journal.config}))
-        return replace(plan, notes=(*plan.notes, str(limits)))
+        return describe_plan(journal, view, limits)
 
     def redeploy(self, service: Service, run: Run) -> Outcome:
         context = self._context(service, run)

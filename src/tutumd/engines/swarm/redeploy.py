@@ -49,8 +49,16 @@ class Redeploy:
 
     def begin(self) -> RedeployJournal:
         context, run = self.context, self.context.run
-        inputs = run.tag, run.variables, context.timing, context.limits, run.skip_unchanged, run.image
-        journal = prepare_redeploy(context.api, context.wait_until_idle(), *inputs)
+        journal = prepare_redeploy(
+            context.api,
+            context.wait_until_idle(),
+            run.tag,
+            run.variables,
+            context.timing,
+            context.limits,
+            run.skip_unchanged,
+            run.image,
+        )
         if journal.result is None:
             order = f", {journal.config['Order']}: {journal.order_reason}" if journal.config else ""
             run.log(f"updating to {journal.image}{order}")
