@@ -4,13 +4,13 @@ from tutumd.engines.kubernetes.context import WorkloadContext, limits_of, report
 from tutumd.engines.kubernetes.discover import result_digest, result_image, warnings
 from tutumd.engines.kubernetes.health import (
     PodWatch,
-    check_rollout,
     describe_emptied,
     describe_failure,
     describe_late,
     describe_progress,
     describe_unobserved,
     is_finished,
+    is_given_up,
     is_rolled_back,
     window_s,
 )
@@ -103,23 +103,25 @@ class Redeploy:
             new,
             len(journal.running_before) - sum(pod.restarted_at != journal.restarted_at for pod in view.pods),
         )
-        status = check_rollout(view, journal.ordered, journal.restarted_at, was_stopped=journal.stopped)
-        if status is RolloutStatus.SUPERSEDED:
-            return Look(status=status, progress=_superseded(workload, journal))
-        is_whole, needed_s = status is RolloutStatus.SUCCEEDED, window_s(view, context.timing)
-        emptied = describe_emptied(workload, was_stopped=journal.stopped)
+        if fingerprint(workload.template) != journal.ordered:
+            return Look(status=RolloutStatus.SUPERSEDED, progress=_superseded(workload, journal))
+        emptied, needed_s = describe_emptied(workload, was_stopped=journal.stopped), window_s(view, context.timing)
+        # The workload's status may be out of date: the new pods decide.
+        is_whole = not emptied and sum(pod.ready for pod in new) >= workload.moving
         # Without room for all added pods, old pods free some when the first new pods have been ready for long enough.
         patience_s = context.restart_s(view) if journal.surge and not emptied else 0.0
-        watched = self._watch.status(view, new, is_whole=is_whole, emptied=emptied, patience_s=patience_s)
-        if watched is RolloutStatus.IN_PROGRESS:
+        status = self._watch.status(view, new, is_whole=is_whole, emptied=emptied, patience_s=patience_s)
+        if is_given_up(workload):
+            status = RolloutStatus.FAILED
+        if status is RolloutStatus.IN_PROGRESS:
             self._watch.free_stuck(view, journal.restarted_at)
         window = f": they have to stay so for {needed_s:g} s" if is_whole and needed_s >= 1 else ""
         late = "".join(f"; pod {pod.name} should have stopped by now" for pod in view.late(context.timing.now()))
         return Look(
-            status=status if status is RolloutStatus.FAILED else watched,
+            status=status,
             progress=describe_progress(view, journal.restarted_at) + window + late,
             same=tuple(sorted(pod.uid for pod in new)),
-            needed_s=needed_s if watched is RolloutStatus.SUCCEEDED else 0.0,
+            needed_s=needed_s if status is RolloutStatus.SUCCEEDED else 0.0,
             is_complete=is_finished(workload),
         )
 

@@ -28,12 +28,12 @@ from tutumd.model import Outcome, Phase
 def find_autoscaler(autoscalers: Iterable[Json], address: Address) -> Json | None:
     """Return the HorizontalPodAutoscaler whose target is the workload."""
     wanted = ("apps", address.kind.value, address.name)
-    for autoscaler in autoscalers:
-        target = autoscaler["spec"]["scaleTargetRef"]
-        group = str(target.get("apiVersion") or "").partition("/")[0]
-        if (group, target["kind"], target["name"]) == wanted:
-            return autoscaler
-    return None
+    return next((autoscaler for autoscaler in autoscalers if _target(autoscaler) == wanted), None)
+
+
+def _target(autoscaler: Json) -> tuple[str, str, str]:
+    target = autoscaler["spec"]["scaleTargetRef"]
+    return str(target.get("apiVersion") or "").partition("/")[0], target["kind"], target["name"]
 
 
 def least_of(autoscaler: Json) -> int:

@@ -69,10 +69,9 @@ def _conflict(spec: Json, nodes: Nodes, host_network: bool) -> str:
 
 def shared_mount(spec: Json) -> str:
     """Return the first mount to which two simultaneous tasks would write; empty if there is none."""
-    for mount in specs.container_spec(spec).get("Mounts") or []:
-        if mount.get("Type") not in ("tmpfs", "image") and not mount.get("ReadOnly"):
-            return str(mount.get("Target"))
-    return ""
+    mounts = specs.container_spec(spec).get("Mounts") or []
+    written = (each for each in mounts if each.get("Type") not in ("tmpfs", "image") and not each.get("ReadOnly"))
+    return next((str(mount.get("Target")) for mount in written), "")
 
 
 def has_health_check(spec: Json, *, in_image: bool) -> bool:
