@@ -35,8 +35,12 @@ WATCH_S = 50
 _CONNECT_S, _READ_S, _WATCH_SILENCE_S = 5, 20, 60
 _PROBE_S = 2.5  # in all, for each of two attempts
 _LOG_BYTES = 64 * 1024
-# 429: too many simultaneous requests; the others: the API server, or one of its dependencies, is starting or stopping.
-_TEMPORARY = (429, 500, 502, 503, 504)
+# 429: too many simultaneous requests; from 500: the API server, or one of its dependencies, is starting or stopping.
+_ERRORS: dict[int, type[TutumdError]] = {
+    409: StaleError,
+    410: ExpiredError,
+    **dict.fromkeys((429, 500, 502, 503, 504), EngineUnavailableError),
+}
 
 
 class Cluster:
@@ -264,8 +268,10 @@ class Cluster:
         if status == 401:
             # The next request reads the credentials again: they may have been renewed.
             self.close()
-            text = f"cannot {request.words}: the cluster refused the credentials: {message}"
-            return EngineUnavailableError(text, (Reason("credentials-refused", (message,)),))
+            return EngineUnavailableError(
+                f"cannot {request.words}: the cluster refused the credentials: {message}",
+                (Reason("credentials-refused", (message,)),),
+            )
         if status == 403 and "system:anonymous" in message:
             self.close()
             return EngineUnavailableError(
@@ -277,12 +283,7 @@ class Cluster:
                 f"cannot {request.words}: the cluster does not allow it. Missing permission: {request.permission}. "
                 f"Rules are in deploy/kubernetes. The cluster says: {message}"
             )
-        if status == 409:
-            return StaleError(message)
-        if status == 410:
-            return ExpiredError(f"cannot {request.words}: {message}")
-        kind = EngineUnavailableError if status in _TEMPORARY else EngineRefusedError
-        return kind(f"cannot {request.words}: {message}")
+        return _ERRORS.get(status, EngineRefusedError)(f"cannot {request.words}: {message}")
 
 
 @contextmanager
