@@ -11,7 +11,7 @@ from datetime import datetime
 from tutumd.application.admission.encryption import PlaceholderCipher, SecretCipher
 from tutumd.application.admission.evaluate import CallInput, VerdictKind, evaluate, find_closed_reason, read_stored
 from tutumd.application.admission.fields import DEFAULTS, HandlerOptions
-from tutumd.application.admission.pushed_images import choose_pushed_tag, find_pushed
+from tutumd.application.admission.tags import choose_pushed_tag, find_pushed
 from tutumd.errors import (
     NOT_FOUND,
     USED_UP,
@@ -93,7 +93,7 @@ def evaluate_call(options: HandlerOptions, version: int, call_input: CallInput) 
         refuse=reason if kind is VerdictKind.UNAUTHORIZED else None,
         invalid=reason.values[0] if reason and kind is VerdictKind.INVALID else "",
         verified=options.verify is not None,
-        tag=verdict.tag or choose_pushed_tag(options.tag, pushed),
+        tag=verdict.tag or (choose_pushed_tag(options.tag, pushed) if pushed else None),
         pushed=pushed,
         variable=verdict.variable,
         revision=verdict.revision,

@@ -1,14 +1,13 @@
 """Groups: one call for several services, the calls of groups, and what they have caused."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
 from tutumd.errors import Reason
 from tutumd.model.actions import Action, ActionState, Reference
-from tutumd.model.calls import Rotation
+from tutumd.model.calls import Call
 
 MAX_SERVICES = 50
 """Maximum number of services of a group call."""
@@ -34,7 +33,7 @@ class OnFailure(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupSelector:
-    """The services of a group; one of the three is set. It is resolved at each call.
+    """The services of a group; one of the three is set. It is resolved at each call. A handler of a service has none.
 
     Attributes:
         services: UUIDs, 1 to 50, in the listed order.
@@ -48,35 +47,7 @@ class GroupSelector:
     image: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewGroup:
-    """A group to create, or the new fields of one. `options` are those of a handler."""
-
-    name: str | None = None
-    selector: GroupSelector
-    sequence: Sequence = Sequence.NONE
-    on_failure: OnFailure = OnFailure.CANCEL
-    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group(NewGroup):
-    """A group. Its UUID is a credential, as a handler's: anyone with the UUID may call it.
-
-    Attributes:
-        number: Name of the group in pages and the audit log; groups and handlers share the numbers.
-        owner: Name of the user whose services it may redeploy.
-        calls, uses: As of a handler: a call of the group counts once.
-    """
-
-    uuid: str = field(repr=False)
-    number: int
-    owner: str
-    created: datetime
-    calls: int = 0
-    uses: int = 0
-    last_called: datetime | None = None
-    rotation: Rotation | None = None
+NO_SELECTOR = GroupSelector()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +78,7 @@ class GroupCall:
         group_number: Number of the group, which may be revoked.
         group_name: As it was at the call.
         ended: When the last of its actions ended; None: not yet.
+        state: As `state_of_call` tells; after `ended`, it no longer changes.
     """
 
     number: int
@@ -114,23 +86,28 @@ class GroupCall:
     group_name: str | None
     received: datetime
     ended: datetime | None
+    state: ActionState
     lines: tuple[GroupLine, ...]
 
     @property
     def is_ended(self) -> bool:
         """Whether all of its actions have ended."""
-        return all(line.action is None or line.action.ended is not None for line in self.lines)
+        return self.state not in (ActionState.PENDING, ActionState.IN_PROGRESS)
 
-    @property
-    def state(self) -> ActionState:
-        """Failed (any), Canceled (any, and none failed), Success (all), else In progress (any begun) or Pending."""
-        states = [line.action.state for line in self.lines if line.action is not None]
-        if all(state in (ActionState.SUCCESS, ActionState.FAILED, ActionState.CANCELED) for state in states):
-            for state in (ActionState.FAILED, ActionState.CANCELED):
-                if state in states:
-                    return state
-            return ActionState.SUCCESS
-        return ActionState.PENDING if set(states) == {ActionState.PENDING} else ActionState.IN_PROGRESS
+
+def state_of_call(states: Collection[ActionState | None]) -> ActionState:
+    """Return the state of a group call with actions in these states.
+
+    Failed (any), Canceled (any, and none failed), Success (all), otherwise In progress (any begun) or Pending. None
+    stands for an action that was deleted before the call ended, which counts as Failed.
+    """
+    if set(states) == {ActionState.PENDING}:
+        return ActionState.PENDING
+    if ActionState.PENDING in states or ActionState.IN_PROGRESS in states:
+        return ActionState.IN_PROGRESS
+    if None in states or ActionState.FAILED in states:
+        return ActionState.FAILED
+    return ActionState.CANCELED if ActionState.CANCELED in states else ActionState.SUCCESS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,8 +130,8 @@ class GroupAccepted:
     handler_seq: int
     number: int
     lines: tuple[AcceptedLine, ...]
+    action_uuid = ""  # it has several actions
 
-    @property
-    def reference(self) -> Reference:
-        """The reference with which the caller reads its progress."""
+    def refer(self, _: Call) -> Reference:
+        """Return the reference with which the caller reads its progress."""
         return Reference(self.handler_seq, self.number, 0, GROUP_CALL)

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from ipaddress import ip_address
 from threading import Lock
-from typing import TypeVar
+from typing import Annotated, TypeVar
 from urllib.parse import urlsplit
 
+from fastapi import Depends
+from pydantic import AfterValidator
 from starlette.requests import Request
 from starlette.types import Scope
 from uvicorn.middleware.proxy_headers import _TrustedHosts as TrustedProxies  # the middleware needs an ASGI scope
@@ -17,6 +19,7 @@ from tutumd.application.admission.encryption import SecretCipher
 from tutumd.application.admission.headers import Network, allows, client_network
 from tutumd.application.admission.issuers import AllowedIssuers, IssuerKeyCache
 from tutumd.application.calls import AdmissionCache, StatusTokens
+from tutumd.application.handlers import FieldContext
 from tutumd.application.notification_targets import TargetRules, TargetTest
 from tutumd.application.refused_calls import RefusedCalls
 from tutumd.errors import NOT_FOUND, NotFoundError, UnavailableError
@@ -162,6 +165,11 @@ class WebContext:
             return self.has_dashboard
         return self.knows_client(scope) and allows(self.dashboard_networks, self.read_origin(scope).address)
 
+    @property
+    def handler_fields(self) -> FieldContext:
+        """What a check of a handler's fields needs."""
+        return FieldContext(cipher=self.cipher, now=self.clock(), issuers=self.allowed_issuers)
+
     def target_rules(self, viewer: User) -> TargetRules:
         """Return the rules for changes to a viewer's notification targets."""
         return TargetRules(self.store, viewer, self.cipher, self.notify_networks)
@@ -196,9 +204,21 @@ def context(request: Request) -> WebContext:
     return value
 
 
+async def _find_context(request: Request) -> WebContext:
+    return context(request)  # FastAPI would run a function that is not a coroutine in a thread
+
+
+Web = Annotated[WebContext, Depends(_find_context)]
+"""Parameter of routes: the objects that they use."""
+
+
 def parse_uuid(text: str) -> str:
     """Return a UUID in lower case. Raises NotFoundError for any other text, because it names no object."""
     uuid = text.lower()
     if not UUID.fullmatch(uuid):
         raise NotFoundError(NOT_FOUND)
     return uuid
+
+
+IS_UUID = AfterValidator(parse_uuid)
+"""Marks a parameter of a route as a UUID."""

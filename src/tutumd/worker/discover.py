@@ -6,7 +6,6 @@ One of the workers of the engine does this, under a lease that it renews while i
 import math
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from threading import Event, Lock, Thread
@@ -18,6 +17,7 @@ from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdErro
 from tutumd.model import EngineInfo
 from tutumd.ports.engine import Engine, PartialDiscoveryError
 from tutumd.ports.queue import Queue
+from tutumd.threads import Loop
 from tutumd.worker.journal_seal import JournalSeal
 from tutumd.worker.parking import PROBE_PAUSE_S, Parking
 
@@ -87,20 +87,19 @@ class Discovery:
         self._changed = Event()
         self._held, self._released, self._reporting = Event(), Event(), Lock()
         self._lease_ends = self._next_pass = self._pass_s = 0.0
-        self._is_well = self._is_reported = self._is_standby = False
+        self._is_well = self._is_standby = False
         if not engine.info.is_shared:
             self._lease_ends = math.inf
             self._held.set()
         self._error: str | None = None
-        self._note = ""
-        self._was_away = False
+        self._reported: EngineInfo | None = None
         self.parking = Parking(engine, self._parking_changed, self._stop, pauses.probe_s)
         name = engine.info.name
         self._log = _log.bind(engine=name)
-        self._threads = [
-            Thread(target=self._keep_syncing, name=f"discover {name}", daemon=True),
+        self._threads = (
+            Loop(f"discover {name}", self._keep_in_sync, self._stop, pause_s=pauses.beat_s),
             Thread(target=self._keep_watching, name=f"watch {name}", daemon=True),
-        ]
+        )
 
     def start(self) -> None:
         """Start the threads."""
@@ -130,37 +129,25 @@ class Discovery:
             away=bool(reason),
         )
 
-    def _parking_changed(self) -> None:
+    def _parking_changed(self, has_changed: bool) -> None:
         self._queue.wake()
-        was_away, self._was_away = self._was_away, self.info.away
-        # If the engine was only suspected, another pass would raise the same suspicion.
-        if self._was_away == was_away or not self._held.is_set():
-            return
-        self._changed.set()
-        try:
-            self._register()
-        except UnavailableError as error:  # the next pass will
-            self._log.warning("engine was not registered", error=str(error))
-            self._is_reported = False
-
-    def _keep_syncing(self) -> None:
-        while not self._stop.is_set():
+        if has_changed and self._held.is_set():
+            self._changed.set()
             try:
-                if not self._hold():
-                    self._changed.clear()
-                elif self._changed.is_set() or time.monotonic() >= self._next_pass:
-                    self._changed.clear()
-                    self._pass()
-            except UnavailableError as error:
-                self._log.debug("discovery was not stored", error=str(error))
-            except Exception:
-                self._log.exception("discovery failed")
-                self._stop.wait(self._pauses.beat_s)
-            self._changed.wait(self._pauses.beat_s)
-            self._stop.wait(min(max(self._pauses.shortest_s, _PAUSE_PER_PASS * self._pass_s), self._pauses.longest_s))
-        if self._engine.info.is_shared:
-            with suppress(UnavailableError):
-                self._queue.lease_discovery(self._worker, self._engine.info.name, lease=timedelta())
+                self._register()
+            except UnavailableError as error:  # the next pass will
+                self._log.warning("engine was not registered", error=str(error))
+
+    def _keep_in_sync(self) -> None:
+        if not self._hold():
+            self._changed.clear()
+        elif self._changed.is_set() or time.monotonic() >= self._next_pass:
+            self._changed.clear()
+            self._pass()
+        self._changed.wait(self._pauses.beat_s)
+        self._stop.wait(min(max(self._pauses.shortest_s, _PAUSE_PER_PASS * self._pass_s), self._pauses.longest_s))
+        if self._stop.is_set() and self._engine.info.is_shared:  # another worker need not wait for the end of the lease
+            self._queue.lease_discovery(self._worker, self._engine.info.name, lease=timedelta())
 
     def _hold(self) -> bool:
         """Return whether to discover the engine. Take the lease if it is free; renew it while passes succeed.
@@ -179,7 +166,7 @@ class Discovery:
         self._is_standby = not is_held
         if is_held and lease:
             # Report the health again: a worker that was stopped may have reported its own health since.
-            self._lease_ends, self._is_reported = now + lease_s, False
+            self._lease_ends, self._reported = now + lease_s, None
         if is_held and not was_held:
             self._is_well, self._next_pass, self._released = True, 0.0, Event()
             self._held.set()
@@ -216,22 +203,23 @@ class Discovery:
         return partial_error
 
     def _report(self, error: str) -> None:
-        """Log the engine's error if it has changed, and store it if others may not know it."""
-        note = self._engine.info.note
-        if not self._hold() or (self._is_reported and (error, note) == (self._error, self._note)):
+        """Log the error of a pass if it has changed, and store the engine's health if others may not know it."""
+        if not self._hold():
             return
         if error and error != self._error:
             self._log.warning("engine cannot be reached", error=error)
         elif error != self._error:
             self._log.info("engine is watched")
-        self._error, self._note, self._is_reported = error, note, False
-        self._register()
-        self._is_reported = True
+        self._error = error
+        if self.info != self._reported:
+            self._register()
 
     def _register(self) -> None:
         """Store the engine's health: the last stored value is the latest, whichever thread reports it."""
         with self._reporting:
-            self._queue.register(self._worker, [self.info])
+            info, self._reported = self.info, None
+            self._queue.register(self._worker, [info])
+            self._reported = info
 
     def _keep_watching(self) -> None:
         refusals: set[str] = set()
