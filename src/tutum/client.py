@@ -9,6 +9,7 @@ import random
 import time
 import weakref
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -110,7 +111,7 @@ class Client:
         """Send a request to the path below `base_url` that consists of `segments`.
 
         Args:
-            body: Sent as JSON; None sends no body.
+            body: Sent as JSON; None sends no body. A date without a time zone is local time.
             authorization: Header to send instead of the configured one.
 
         Raises:
@@ -125,7 +126,7 @@ class Client:
             path_of(segments),
             params=params,
             headers={"Authorization": value} if value else None,
-            content=json.dumps(body).encode() if body is not None else None,
+            content=json.dumps(body, default=_encode_date).encode() if body is not None else None,
         )
 
     def request(
@@ -194,7 +195,18 @@ class Client:
 
     @cached_property
     def _http(self) -> httpx2.Client:
-        http = _open(self._transport)
+        import httpx2  # takes longer to load than everything else together
+
+        guard_transport_logs()
+        headers = {
+            "Accept": "application/json",
+            "Content-Type": "application/json",
+            "User-Agent": f"tutum/{__version__}",
+        }
+        try:
+            http = httpx2.Client(transport=self._transport, headers=headers, follow_redirects=False)
+        except OSError as error:
+            raise TutumApiError(f"SSL_CERT_FILE or SSL_CERT_DIR cannot be used: {error.strerror}") from error
         weakref.finalize(self, http.close)
         return http
 
@@ -225,15 +237,8 @@ class Client:
             attempt += 1
 
 
-def _open(transport: httpx2.BaseTransport | None) -> httpx2.Client:
-    import httpx2  # takes longer to load than everything else together
-
-    guard_transport_logs()
-    headers = {"Accept": "application/json", "Content-Type": "application/json", "User-Agent": f"tutum/{__version__}"}
-    try:
-        return httpx2.Client(transport=transport, headers=headers, follow_redirects=False)
-    except OSError as error:
-        raise TutumApiError(f"SSL_CERT_FILE or SSL_CERT_DIR cannot be used: {error.strerror}") from error
+def _encode_date(date: datetime) -> str:
+    return date.astimezone(UTC).isoformat()
 
 
 def path_of(segments: tuple[str, ...]) -> str:

@@ -10,6 +10,7 @@ from typing import Annotated, TypeVar
 from urllib.parse import urlsplit
 
 from fastapi import Depends
+from pydantic import AfterValidator
 from starlette.requests import Request
 from starlette.types import Scope
 from uvicorn.middleware.proxy_headers import _TrustedHosts as TrustedProxies  # the middleware needs an ASGI scope
@@ -18,6 +19,7 @@ from tutumd.application.admission.encryption import SecretCipher
 from tutumd.application.admission.headers import Network, allows, client_network
 from tutumd.application.admission.issuers import AllowedIssuers, IssuerKeyCache
 from tutumd.application.calls import AdmissionCache, StatusTokens
+from tutumd.application.handlers import FieldContext
 from tutumd.application.notification_targets import TargetRules, TargetTest
 from tutumd.application.refused_calls import RefusedCalls
 from tutumd.errors import NOT_FOUND, NotFoundError, UnavailableError
@@ -163,6 +165,11 @@ class WebContext:
             return self.has_dashboard
         return self.knows_client(scope) and allows(self.dashboard_networks, self.read_origin(scope).address)
 
+    @property
+    def handler_fields(self) -> FieldContext:
+        """What a check of a handler's fields needs."""
+        return FieldContext(cipher=self.cipher, now=self.clock(), issuers=self.allowed_issuers)
+
     def target_rules(self, viewer: User) -> TargetRules:
         """Return the rules for changes to a viewer's notification targets."""
         return TargetRules(self.store, viewer, self.cipher, self.notify_networks)
@@ -211,3 +218,7 @@ def parse_uuid(text: str) -> str:
     if not UUID.fullmatch(uuid):
         raise NotFoundError(NOT_FOUND)
     return uuid
+
+
+IS_UUID = AfterValidator(parse_uuid)
+"""Marks a parameter of a route as a UUID."""

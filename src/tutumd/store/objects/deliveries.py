@@ -104,12 +104,6 @@ class SqlDeliveries(StorePart):
             )
             return delivery_from(read_one(connection, chosen))
 
-    def group_delivery(self, viewer: User, group: int, number: int) -> Delivery:
-        with self._database.read() as connection:
-            of_group = _select_of_group(connection, viewer, {"group": str(group), "number": str(number)})
-            chosen = select_deliveries(with_content=True).where(deliveries.c.seq.in_(of_group))
-            return delivery_from(read_one(connection, chosen))
-
     def record_redelivery(self, viewer: User, service_uuid: str, handler_uuid: str, number: int) -> None:
         with self._database.write() as connection:
             service = read_service(connection, viewer, service_uuid)
