@@ -28,10 +28,8 @@ from tutumd.store.objects.row_mapping import (
 )
 from tutumd.store.objects.services import SqlServices
 from tutumd.store.queue.snapshots import end_service, insert_service
-from tutumd.store.sql.wakeup import ENDS
-from tutumd.store.tables.actions import RUNNING, actions
-from tutumd.store.tables.schema import new_uuid
-from tutumd.store.tables.services import containers, engines, handlers, requests, services
+from tutumd.store.sql import ENDS
+from tutumd.store.tables import RUNNING, actions, containers, engines, handlers, new_uuid, requests, services
 from tutumd.store.upkeep.retention import MAX_REQUEST_AGE
 
 _CONTAINER_FILTERS = {

@@ -34,7 +34,7 @@ from tutumd.store.intake.action_inputs import Amount, append_amount
 from tutumd.store.intake.rate_limits import EXCESS_CONTENT, REFUSED_CONTENT, ContentBudget, take_token
 from tutumd.store.intake.sender_keys import BatchKeys
 from tutumd.store.objects.actions import new_action
-from tutumd.store.tables.schema import from_microseconds, microseconds
+from tutumd.store.tables import from_microseconds, microseconds
 
 MAX_DEBOUNCES = 10
 """An action is held for at most this many times its debounce."""

@@ -12,9 +12,8 @@ import sqlalchemy as sa
 
 from tutumd.model import Call, HoldKind
 from tutumd.store.intake.coalesce import CalledHandler
-from tutumd.store.sql.dialect import execute_compiled
-from tutumd.store.tables.actions import OPEN, action_holds, actions
-from tutumd.store.tables.services import handlers, services
+from tutumd.store.sql import execute_compiled
+from tutumd.store.tables import OPEN, action_holds, actions, handlers, services
 
 MAX_CACHED = 10_000
 """Handlers in the cache, about 1 KB each without their options."""

@@ -28,12 +28,8 @@ from tutumd.store.objects.actions import insert_actions
 from tutumd.store.objects.rollbacks import roll_back_by_call
 from tutumd.store.queue import holds
 from tutumd.store.queue.snapshots import lock_services, lock_unlocked_services
-from tutumd.store.sql.database import Database
-from tutumd.store.sql.dialect import dialect_of, probe
-from tutumd.store.sql.wakeup import Wakeup
-from tutumd.store.tables.actions import actions, deliveries
-from tutumd.store.tables.schema import microseconds
-from tutumd.store.tables.services import handlers
+from tutumd.store.sql import Database, Wakeup, dialect_of, probe
+from tutumd.store.tables import actions, deliveries, handlers, microseconds
 
 # A commit attempt that takes longer counts as failed.
 SLOW_S = 5.0

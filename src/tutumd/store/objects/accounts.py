@@ -15,11 +15,18 @@ from tutumd.store.objects import audit
 from tutumd.store.objects.freeze_windows import apply_windows
 from tutumd.store.objects.row_mapping import Row, check_scope, count, read_one, value_from
 from tutumd.store.objects.sessions import KEY_COLUMNS, NOTE_AFTER, SqlSessions, find_user, user_from
-from tutumd.store.sql.dialect import insert_missing
-from tutumd.store.tables.accounts import api_keys, users
-from tutumd.store.tables.notifications import targets
-from tutumd.store.tables.schema import microseconds, new_uuid
-from tutumd.store.tables.services import freeze_windows, groups, handlers, services
+from tutumd.store.sql import insert_missing
+from tutumd.store.tables import (
+    api_keys,
+    freeze_windows,
+    groups,
+    handlers,
+    microseconds,
+    new_uuid,
+    services,
+    targets,
+    users,
+)
 
 MAX_KEYS = 1_000
 MAX_KEYS_A_DAY = 1_000

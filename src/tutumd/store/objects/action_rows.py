@@ -18,11 +18,18 @@ from tutumd.ports.queue import HEARTBEAT_TIMEOUT
 from tutumd.store.objects import audit
 from tutumd.store.objects.row_mapping import IS_GROUP, Row, join_shown_handlers, value_from, visible_to
 from tutumd.store.queue import holds
-from tutumd.store.sql.dialect import IndexHint
-from tutumd.store.sql.wakeup import StorePart
-from tutumd.store.tables.actions import CHUNK_BITS, FAILED, action_lines, actions, deliveries
-from tutumd.store.tables.schema import storable
-from tutumd.store.tables.services import engines, handlers, services
+from tutumd.store.sql import IndexHint, StorePart
+from tutumd.store.tables import (
+    CHUNK_BITS,
+    FAILED,
+    action_lines,
+    actions,
+    deliveries,
+    engines,
+    handlers,
+    services,
+    storable,
+)
 
 _NEWEST = "(SELECT coalesce(max(seq), 0) FROM deliveries)"
 TRIGGERS = (

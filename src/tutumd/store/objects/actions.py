@@ -31,10 +31,8 @@ from tutumd.store.objects.action_rows import MAX_LINES, actions_from, read_actio
 from tutumd.store.objects.row_mapping import Row, read_one, read_page, read_service, visible_to
 from tutumd.store.queue import holds, leases
 from tutumd.store.queue.snapshots import cancel_pending, lock_services, settle_target
-from tutumd.store.sql.wakeup import ENDS, StorePart
-from tutumd.store.tables.actions import LIVE, OPEN, RUNNING, action_lines, actions
-from tutumd.store.tables.schema import new_uuid
-from tutumd.store.tables.services import services
+from tutumd.store.sql import ENDS, StorePart
+from tutumd.store.tables import LIVE, OPEN, RUNNING, action_lines, actions, new_uuid, services
 
 
 def close_all(connection: sa.Connection, service_uuid: str, which: sa.ColumnElement[bool] = sa.true()) -> None:

@@ -10,9 +10,8 @@ import sqlalchemy as sa
 
 from tutumd.model import Access, AuditEntry, AuditEvent, AuditFilters, AuditPage, Service, User, Via
 from tutumd.store.objects.row_mapping import value_from
-from tutumd.store.sql.dialect import dialect_of
-from tutumd.store.tables.accounts import audit
-from tutumd.store.tables.schema import storable
+from tutumd.store.sql import dialect_of
+from tutumd.store.tables import audit, storable
 
 SERVER = "the server"
 """Name of the actor if no user acted. No user can have this name, because names contain no spaces."""

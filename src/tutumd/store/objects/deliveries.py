@@ -36,9 +36,8 @@ from tutumd.store.objects.row_mapping import (
     value_from,
     visible_to,
 )
-from tutumd.store.sql.wakeup import StorePart
-from tutumd.store.tables.actions import actions, deliveries
-from tutumd.store.tables.services import handlers, services
+from tutumd.store.sql import StorePart
+from tutumd.store.tables import actions, deliveries, handlers, services
 
 
 def select_deliveries(*, with_content: bool = False) -> sa.Select[Any]:

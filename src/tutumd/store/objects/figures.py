@@ -13,10 +13,20 @@ from tutumd.store.objects import action_totals
 from tutumd.store.objects.row_mapping import Row
 from tutumd.store.queue.leases import is_unleased
 from tutumd.store.queue.notifier_queue import select_next
-from tutumd.store.sql.wakeup import StorePart
-from tutumd.store.tables.actions import LIVE, RUNNING, actions, handler_logs
-from tutumd.store.tables.notifications import PENDING, issuers, notification_totals, notifications, targets
-from tutumd.store.tables.services import engines, worker_slots
+from tutumd.store.sql import StorePart
+from tutumd.store.tables import (
+    LIVE,
+    PENDING,
+    RUNNING,
+    actions,
+    engines,
+    handler_logs,
+    issuers,
+    notification_totals,
+    notifications,
+    targets,
+    worker_slots,
+)
 
 TIMEOUT_S = 2
 """Maximum duration of a statement on PostgreSQL. SQLite is read without waiting for other processes."""

@@ -15,11 +15,8 @@ from tutumd.store.objects.row_mapping import Row, check_scope, read_one, read_pa
 from tutumd.store.queue import holds
 from tutumd.store.queue.holds import ACTS_ON, IS_SERVERWIDE, select_windows, window_from
 from tutumd.store.queue.snapshots import lock_services
-from tutumd.store.sql.wakeup import StorePart
-from tutumd.store.tables.accounts import users
-from tutumd.store.tables.actions import LIVE, actions
-from tutumd.store.tables.schema import new_uuid
-from tutumd.store.tables.services import freeze_windows, services
+from tutumd.store.sql import StorePart
+from tutumd.store.tables import LIVE, actions, freeze_windows, new_uuid, services, users
 
 _c = freeze_windows.c
 _FILTERS = {"uuid": _c.uuid}

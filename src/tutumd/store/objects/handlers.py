@@ -26,11 +26,8 @@ from tutumd.store.objects.accounts import check_handlers, check_rotation
 from tutumd.store.objects.issuers import name_issuers
 from tutumd.store.objects.row_mapping import Row, read_one, read_page, read_service, value_from, visible_to
 from tutumd.store.queue.snapshots import lock_services
-from tutumd.store.sql.dialect import insert
-from tutumd.store.sql.wakeup import StorePart
-from tutumd.store.tables.actions import deliveries
-from tutumd.store.tables.schema import new_uuid
-from tutumd.store.tables.services import handlers, services
+from tutumd.store.sql import StorePart, insert
+from tutumd.store.tables import deliveries, handlers, new_uuid, services
 from tutumd.store.upkeep import delivery_log
 
 _NAMES = ("uuid", "service_uuid", "options", "version", "uses", "old_uuid", "old_until")

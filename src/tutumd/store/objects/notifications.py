@@ -24,12 +24,20 @@ from tutumd.store.objects.accounts import check_targets
 from tutumd.store.objects.row_mapping import Row, check_scope, read_one, read_page, value_from, visible_to
 from tutumd.store.queue.outbox import IN_SCOPE, about_target, new_row
 from tutumd.store.queue.payloads import payload_of
-from tutumd.store.sql.wakeup import NOTIFICATIONS, StorePart
-from tutumd.store.tables.accounts import users
-from tutumd.store.tables.actions import LIVE, actions
-from tutumd.store.tables.notifications import DEAD, PENDING, notifications, repeats, targets
-from tutumd.store.tables.schema import EPOCH, new_uuid
-from tutumd.store.tables.services import services
+from tutumd.store.sql import NOTIFICATIONS, StorePart
+from tutumd.store.tables import (
+    DEAD,
+    EPOCH,
+    LIVE,
+    PENDING,
+    actions,
+    new_uuid,
+    notifications,
+    repeats,
+    services,
+    targets,
+    users,
+)
 
 _TARGET_FILTERS = {"uuid": targets.c.uuid, "name": targets.c.name}
 _FILTERS = {

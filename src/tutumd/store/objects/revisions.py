@@ -13,9 +13,18 @@ import sqlalchemy as sa
 
 from tutumd.ports.queue import HEARTBEAT_TIMEOUT
 from tutumd.store.queue.holds import lasts
-from tutumd.store.sql.wakeup import StorePart
-from tutumd.store.tables.actions import LIVE, action_lines, actions, deliveries, group_calls
-from tutumd.store.tables.services import engines, handlers, service_holds, services
+from tutumd.store.sql import StorePart
+from tutumd.store.tables import (
+    LIVE,
+    action_lines,
+    actions,
+    deliveries,
+    engines,
+    group_calls,
+    handlers,
+    service_holds,
+    services,
+)
 
 
 class SqlRevisions(StorePart):

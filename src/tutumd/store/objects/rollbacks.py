@@ -26,9 +26,8 @@ from tutumd.store.objects.image_rows import read_history
 from tutumd.store.objects.row_mapping import read_service, visible_to
 from tutumd.store.queue import holds
 from tutumd.store.queue.snapshots import cancel_pending
-from tutumd.store.sql.wakeup import ENDS
-from tutumd.store.tables.actions import LIVE, actions
-from tutumd.store.tables.services import service_holds
+from tutumd.store.sql import ENDS
+from tutumd.store.tables import LIVE, actions, service_holds
 
 _MAX_HELD = 100
 

@@ -25,9 +25,7 @@ from tutumd.model import (
     User,
     Verb,
 )
-from tutumd.store.tables.accounts import users
-from tutumd.store.tables.actions import actions
-from tutumd.store.tables.services import containers, handlers, service_holds, services
+from tutumd.store.tables import actions, containers, handlers, service_holds, services, users
 
 Row = sa.Row[Any]
 T = TypeVar("T")

@@ -17,9 +17,8 @@ from tutumd.store.objects.row_mapping import (
     service_from,
     value_from,
 )
-from tutumd.store.sql.wakeup import StorePart
-from tutumd.store.tables.schema import storable
-from tutumd.store.tables.services import containers, engines, services
+from tutumd.store.sql import StorePart
+from tutumd.store.tables import containers, engines, services, storable
 
 _MAX_SEARCH = 255
 _HAS_WARNINGS = sa.and_(services.c.bound, sa.cast(services.c.warnings, sa.Text) != "[]")

@@ -13,9 +13,8 @@ from tutumd.errors import NotFoundError, UnavailableError
 from tutumd.model import Access, AuditEvent, NewSession, Origin, Scope, Session, User, Via
 from tutumd.store.objects import audit
 from tutumd.store.objects.row_mapping import Row, value_from
-from tutumd.store.sql.wakeup import StorePart
-from tutumd.store.tables.accounts import api_keys, login_links, sessions, users
-from tutumd.store.tables.schema import storable
+from tutumd.store.sql import StorePart
+from tutumd.store.tables import api_keys, login_links, sessions, storable, users
 
 NOTE_AFTER = timedelta(minutes=5)
 """Maximum delay of `last_used` and `last_seen`: not every request writes."""

@@ -14,11 +14,8 @@ from tutumd.model import EngineInfo, ImageFacts, ServiceSnapshot
 from tutumd.store.objects import image_rows
 from tutumd.store.objects.row_mapping import Row
 from tutumd.store.queue import snapshots as snapshot_rows
-from tutumd.store.sql.dialect import insert_missing
-from tutumd.store.sql.wakeup import StorePart
-from tutumd.store.tables.actions import LIVE, actions
-from tutumd.store.tables.schema import meta
-from tutumd.store.tables.services import discoveries, handlers, pulled_images, services
+from tutumd.store.sql import StorePart, insert_missing
+from tutumd.store.tables import LIVE, actions, discoveries, handlers, meta, pulled_images, services
 
 SYNC_BATCH = 5
 """Services stored in one transaction. A long transaction would delay calls and the discovery of other workers.

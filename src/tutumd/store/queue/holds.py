@@ -16,11 +16,18 @@ from tutumd.errors import Reason, decode_reasons, encode_reasons
 from tutumd.model import ActionState, Hold, HoldKind, Verb
 from tutumd.model.freeze import FreezeWindow, find_freeze
 from tutumd.store.objects.row_mapping import value_from
-from tutumd.store.sql.dialect import upsert
-from tutumd.store.tables.accounts import users
-from tutumd.store.tables.actions import action_holds, action_predecessors, actions
-from tutumd.store.tables.schema import UtcTime, storable
-from tutumd.store.tables.services import freeze_windows, service_holds, services
+from tutumd.store.sql import upsert
+from tutumd.store.tables import (
+    UtcTime,
+    action_holds,
+    action_predecessors,
+    actions,
+    freeze_windows,
+    service_holds,
+    services,
+    storable,
+    users,
+)
 
 NEVER = datetime(3000, 1, 1, tzinfo=UTC)
 """Due time of an action with an open-ended hold. Database sums of thousands of such times are below 2^63."""

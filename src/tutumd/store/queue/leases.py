@@ -17,12 +17,21 @@ from tutumd.store.objects.action_rows import action_from, select_actions
 from tutumd.store.objects.row_mapping import Row
 from tutumd.store.queue import followers, holds, outbox
 from tutumd.store.queue.snapshots import raise_revision, settle_target
-from tutumd.store.sql.database import Database
-from tutumd.store.sql.dialect import upsert
-from tutumd.store.tables.actions import LIVE, RUNNING, action_lines, actions
-from tutumd.store.tables.notifications import LEASED, notifications
-from tutumd.store.tables.schema import EPOCH, meta, storable
-from tutumd.store.tables.services import discoveries, services, worker_slots
+from tutumd.store.sql import Database, upsert
+from tutumd.store.tables import (
+    EPOCH,
+    LEASED,
+    LIVE,
+    RUNNING,
+    action_lines,
+    actions,
+    discoveries,
+    meta,
+    notifications,
+    services,
+    storable,
+    worker_slots,
+)
 
 _BOOT, _BOOT_ID = "boot", Path("/proc/sys/kernel/random/boot_id")
 

@@ -23,9 +23,8 @@ from tutumd.store.objects.row_mapping import Row
 from tutumd.store.queue import outbox
 from tutumd.store.queue.leases import CLOCK_SKEW, SET_BACK, is_unleased
 from tutumd.store.queue.payloads import read_payload
-from tutumd.store.sql.wakeup import NOTIFICATIONS, StorePart
-from tutumd.store.tables.notifications import LEASED, PENDING, issuers, notifications, targets
-from tutumd.store.tables.schema import EPOCH, UtcTime, storable
+from tutumd.store.sql import NOTIFICATIONS, StorePart
+from tutumd.store.tables import EPOCH, LEASED, PENDING, UtcTime, issuers, notifications, storable, targets
 
 MAX_DEATHS = 10
 """Dead notifications in a row that disable a target."""

@@ -12,13 +12,18 @@ from tutumd.store.objects.action_rows import add_line, first_handler
 from tutumd.store.objects.row_mapping import Row
 from tutumd.store.queue import payloads
 from tutumd.store.queue.payloads import payload_of, read_revisions, reason_of
-from tutumd.store.sql.dialect import insert
-from tutumd.store.sql.wakeup import NOTIFICATIONS
-from tutumd.store.tables.accounts import users
-from tutumd.store.tables.actions import actions
-from tutumd.store.tables.notifications import PENDING, notification_totals, notifications, targets
-from tutumd.store.tables.schema import new_uuid
-from tutumd.store.tables.services import handlers, services
+from tutumd.store.sql import NOTIFICATIONS, insert
+from tutumd.store.tables import (
+    PENDING,
+    actions,
+    handlers,
+    new_uuid,
+    notification_totals,
+    notifications,
+    services,
+    targets,
+    users,
+)
 
 OVERFLOW = "overflow: too many notifications of the target were pending, and this was one of the oldest"
 NO_REVISION = (

@@ -9,11 +9,8 @@ import sqlalchemy as sa
 from tutumd.model import MAX_PAYLOAD_BYTES, DeliveryOutcome, Event, encode
 from tutumd.store.objects.action_rows import IS_OF_ACTION
 from tutumd.store.objects.row_mapping import Row, caller_from, join_shown_handlers
-from tutumd.store.sql.dialect import upsert
-from tutumd.store.tables.actions import actions, deliveries
-from tutumd.store.tables.notifications import repeats
-from tutumd.store.tables.schema import storable
-from tutumd.store.tables.services import handlers, services
+from tutumd.store.sql import upsert
+from tutumd.store.tables import actions, deliveries, handlers, repeats, services, storable
 
 MAX_CALLS = 20
 MAX_REVISIONS = 100

@@ -18,12 +18,18 @@ from tutumd.store.queue import followers, holds, leases, outbox
 from tutumd.store.queue import snapshots as snapshot_rows
 from tutumd.store.queue.engine_sync import SqlEngineSync
 from tutumd.store.queue.snapshots import lock_services, raise_revision, settle_target
-from tutumd.store.sql.dialect import upsert
-from tutumd.store.sql.wakeup import ENDS
-from tutumd.store.tables.actions import actions
-from tutumd.store.tables.notifications import LEASED, notifications
-from tutumd.store.tables.schema import storable
-from tutumd.store.tables.services import discoveries, engines, requests, services, worker_slots
+from tutumd.store.sql import ENDS, upsert
+from tutumd.store.tables import (
+    LEASED,
+    actions,
+    discoveries,
+    engines,
+    notifications,
+    requests,
+    services,
+    storable,
+    worker_slots,
+)
 from tutumd.store.upkeep import delivery_log, retention
 
 _TRIES = 3

@@ -19,11 +19,17 @@ import sqlalchemy as sa
 from tutumd.model import DeliveryOutcome
 from tutumd.store.objects.action_rows import IS_OF_ACTION
 from tutumd.store.objects.row_mapping import Row
-from tutumd.store.sql.database import Database
-from tutumd.store.sql.dialect import dialect_of, json_rows
-from tutumd.store.tables.actions import CHUNK_BITS, actions, deliveries, delivery_chunks, handler_logs
-from tutumd.store.tables.schema import meta, microseconds
-from tutumd.store.tables.services import handlers
+from tutumd.store.sql import Database, dialect_of, json_rows
+from tutumd.store.tables import (
+    CHUNK_BITS,
+    actions,
+    deliveries,
+    delivery_chunks,
+    handler_logs,
+    handlers,
+    meta,
+    microseconds,
+)
 
 LAG = timedelta(minutes=1)
 """Only older deliveries are counted on PostgreSQL, where a lower `seq` may be committed after a higher one.

@@ -12,27 +12,31 @@ from tutumd.model.notifications import NotificationState
 from tutumd.store.intake.plain_calls import KEEP_BATCHES
 from tutumd.store.intake.sender_keys import REPEAT_WINDOW, select_dead
 from tutumd.store.objects.audit import select_old
-from tutumd.store.sql.database import Database
-from tutumd.store.tables.accounts import api_keys, audit, login_links, sessions
-from tutumd.store.tables.actions import (
+from tutumd.store.sql import Database
+from tutumd.store.tables import (
     LIVE,
+    PENDING,
     action_lines,
     action_totals,
     actions,
-    deliveries,
-    group_calls,
-    key_counts,
-    sender_keys,
-    stored_batches,
-)
-from tutumd.store.tables.notifications import PENDING, notifications, repeats, targets
-from tutumd.store.tables.services import (
+    api_keys,
+    audit,
     containers,
+    deliveries,
     discoveries,
     engines,
+    group_calls,
+    key_counts,
+    login_links,
+    notifications,
     pulled_images,
+    repeats,
     requests,
+    sender_keys,
     services,
+    sessions,
+    stored_batches,
+    targets,
     worker_slots,
 )
 from tutumd.store.upkeep import delivery_log
