@@ -14,7 +14,7 @@ from tutumd.store.intake.rate_limits import take_token
 from tutumd.store.objects import audit
 from tutumd.store.objects.freeze_windows import apply_windows
 from tutumd.store.objects.row_mapping import Row, check_scope, count, read_one, value_from
-from tutumd.store.objects.sessions import KEY_COLUMNS, NOTE_AFTER, SqlSessions, find_user, user_from
+from tutumd.store.objects.sessions import KEY_COLUMNS, NOTE_AFTER, SqlSessions, find_user, is_valid, user_from
 from tutumd.store.sql import insert_missing
 from tutumd.store.tables import (
     api_keys,
@@ -43,8 +43,8 @@ def check_keys(connection: sa.Connection, user_uuid: str, now: datetime) -> None
         TooManyCallsError: Too many keys were created in a day, even if they were revoked.
     """
     user = _lock(connection, user_uuid)
-    works = sa.or_(api_keys.c.expires.is_(None), api_keys.c.expires > now)
-    if count(connection, sa.select(api_keys.c.user_uuid).where(api_keys.c.user_uuid == user_uuid, works)) > MAX_KEYS:
+    valid = sa.select(api_keys.c.user_uuid).where(api_keys.c.user_uuid == user_uuid, is_valid(now))
+    if count(connection, valid) > MAX_KEYS:
         raise ConflictError(f"{user.name} has {MAX_KEYS:,} API keys, and may not have more: revoke those not in use")
     _take(connection, user, now, _most_handlers(user) // MAX_KEYS_A_DAY)
 
@@ -119,11 +119,9 @@ class SqlAccounts(SqlSessions, Accounts):
 
     def user_by_key(self, key_sha256: str) -> User | None:
         now, this_key = self._clock(), api_keys.c.key_sha256 == key_sha256
-        with self._database.read() as connection:
-            row = connection.execute(
-                sa.select(users, *KEY_COLUMNS, _shown_name, api_keys.c.last_used).join(api_keys).where(this_key)
-            ).first()
-        if row is None or (row.key_expires is not None and row.key_expires <= now):
+        owner = sa.select(users, *KEY_COLUMNS, _shown_name, api_keys.c.last_used).join(api_keys)
+        row = next(iter(self._database.fetch(owner.where(this_key, is_valid(now)))), None)
+        if row is None:
             return None
         if row.last_used is None or now - row.last_used >= NOTE_AFTER:
             with suppress(UnavailableError), self._database.write() as connection:  # the disk may be full
@@ -131,11 +129,8 @@ class SqlAccounts(SqlSessions, Accounts):
         return user_from(row, credential=row.shown_name)
 
     def users(self) -> tuple[User, ...]:
-        with self._database.read() as connection:
-            return tuple(
-                value_from(row, User, access=Access())
-                for row in connection.execute(sa.select(users).order_by(users.c.seq))
-            )
+        rows = self._database.fetch(sa.select(users).order_by(users.c.seq))
+        return tuple(value_from(row, User, access=Access()) for row in rows)
 
     def user_named(self, name: str) -> User:
         with self._database.read() as connection:
@@ -186,8 +181,7 @@ class SqlAccounts(SqlSessions, Accounts):
         statement = sa.select(users.c.name.label("user_name"), api_keys).join(api_keys).order_by(api_keys.c.created)
         if user_name is not None:
             statement = statement.where(users.c.name == user_name)
-        with self._database.read() as connection:
-            return tuple(value_from(row, ApiKey, scope=Scope(row.scope)) for row in connection.execute(statement))
+        return tuple(value_from(row, ApiKey, scope=Scope(row.scope)) for row in self._database.fetch(statement))
 
     def revoke_keys(self, name: str, by: User | None = None) -> int:
         named = sa.or_(api_keys.c.hint == name, _key_id == name)

@@ -1,7 +1,6 @@
 """The store's actions and their logs, for the application."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from hashlib import sha256
@@ -21,7 +20,6 @@ from tutumd.model import (
     Page,
     Phase,
     Query,
-    Service,
     User,
     Verb,
 )
@@ -29,9 +27,10 @@ from tutumd.store.intake import action_inputs
 from tutumd.store.objects import audit
 from tutumd.store.objects.action_rows import MAX_LINES, actions_from, read_action, select_actions
 from tutumd.store.objects.row_mapping import Row, read_one, read_page, read_service, visible_to
+from tutumd.store.objects.services import SqlServices
 from tutumd.store.queue import holds, leases
 from tutumd.store.queue.snapshots import cancel_pending, lock_services, settle_target
-from tutumd.store.sql import ENDS, StorePart
+from tutumd.store.sql import ENDS
 from tutumd.store.tables import LIVE, OPEN, RUNNING, action_lines, actions, new_uuid, services
 
 
@@ -109,7 +108,7 @@ _FILTERS = {
 }
 
 
-class SqlActions(StorePart):
+class SqlActions(SqlServices):
     """The actions part of Store in tutumd.ports."""
 
     def actions(self, viewer: User, query: Query) -> Page[Action]:
@@ -137,16 +136,6 @@ class SqlActions(StorePart):
             newest_first = sorted(connection.execute(seen.where(RUNNING)), key=lambda row: row.seq, reverse=True)
             rows = newest_first[:limit] + list(connection.execute(waiting))
             return actions_from(connection, rows, self._clock())
-
-    @contextmanager
-    def _change_service(
-        self, viewer: User, service_uuid: str
-    ) -> Iterator[tuple[sa.Connection, set[str], Service, datetime]]:
-        """Open a transaction like `Wakeup.write` in which a service is locked. Raises NotFoundError."""
-        now = self._clock()
-        with self._wakeup.write(self._database) as (connection, woken):
-            lock_services(connection, [service_uuid])
-            yield connection, woken, read_service(connection, viewer, service_uuid), now
 
     def submit(
         self,
@@ -265,19 +254,14 @@ class SqlActions(StorePart):
 
     def log_lines(self, viewer: User, action_uuid: str, after: int) -> tuple[LogLine, ...]:
         self.action(viewer, action_uuid)
-        with self._database.read() as connection:
-            rows = connection.execute(
-                sa.select(action_lines)
-                .where(action_lines.c.action_uuid == action_uuid, action_lines.c.seq > after)
-                .order_by(action_lines.c.seq)
-                .limit(MAX_LINES)
-            ).all()
+        of_action = sa.select(action_lines).where(action_lines.c.action_uuid == action_uuid)
+        newer = of_action.where(action_lines.c.seq > after).order_by(action_lines.c.seq)
         # A later release may know other phases.
         return tuple(
             LogLine(
                 number=row.seq, at=row.at, text=row.line, phase=Phase(row.phase) if row.phase in set(Phase) else None
             )
-            for row in rows
+            for row in self._database.fetch(newer.limit(MAX_LINES))
         )
 
 

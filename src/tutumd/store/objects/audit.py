@@ -81,6 +81,12 @@ def record(
         connection.execute(sa.update(audit).where(audit.c.seq == alike).values(count=audit.c.count + 1, last_at=now))
 
 
+def describe_changes(before: Mapping[str, Any], after: Mapping[str, Any], *more: str) -> str:
+    """Return the names of the fields that differ, without their values: some are secrets."""
+    changed = sorted(name for name in {**before, **after} if before.get(name) != after.get(name))
+    return "changed: " + (", ".join([*changed, *more]) or "nothing")
+
+
 def _find_alike(connection: sa.Connection, row: Mapping[str, Any], now: datetime) -> int | None:
     """Return the number of the entry of the last hour with which a new entry is combined; None if the entry is
     separate.

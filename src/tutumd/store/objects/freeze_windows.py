@@ -11,7 +11,7 @@ from tutumd.model import ActionState, AuditEvent, Page, Query, User, Verb
 from tutumd.model.freeze import MAX_WINDOWS, FreezeWindow, NewFreezeWindow, frozen_until, is_over
 from tutumd.ports.store import FreezeWindows
 from tutumd.store.objects import audit
-from tutumd.store.objects.row_mapping import Row, check_scope, read_one, read_page, read_service, visible_to
+from tutumd.store.objects.row_mapping import Filter, Row, check_scope, read_one, read_page, read_service, visible_to
 from tutumd.store.queue import holds
 from tutumd.store.queue.holds import ACTS_ON, IS_SERVERWIDE, select_windows, window_from
 from tutumd.store.queue.snapshots import lock_services
@@ -19,7 +19,6 @@ from tutumd.store.sql import StorePart
 from tutumd.store.tables import LIVE, actions, freeze_windows, new_uuid, services, users
 
 _c = freeze_windows.c
-_FILTERS = {"uuid": _c.uuid}
 _BATCH = 200
 """Services in one statement: databases limit its parameters, and each service may have 60 windows of its own."""
 _WAITING = sa.select(actions.c.service_uuid).where(
@@ -31,13 +30,13 @@ class SqlFreezeWindows(StorePart, FreezeWindows):
     """FreezeWindows of tutumd.ports."""
 
     def freeze_windows(self, viewer: User, query: Query) -> Page[FreezeWindow]:
-        filters = dict(query.filters)
+        filters: dict[str, Filter] = {
+            "uuid": _c.uuid,
+            "service": lambda uuid: _acts_on_visible(viewer).where(services.c.uuid == uuid).exists(),
+        }
         found = select_windows().where(_is_visible(viewer))
-        if service_uuid := filters.pop("service", None):
-            found = found.where(_acts_on_visible(viewer).where(services.c.uuid == service_uuid.lower()).exists())
-        page = replace(query, filters=filters)
         with self._database.read() as connection:
-            return read_page(connection, found, page, [_c.seq], self._read_windows, _FILTERS)
+            return read_page(connection, found, query, [_c.seq], self._read_windows, filters)
 
     def add_freeze_window(self, viewer: User, new: NewFreezeWindow) -> FreezeWindow:
         now = self._clock()

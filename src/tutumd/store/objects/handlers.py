@@ -26,7 +26,7 @@ from tutumd.store.objects.accounts import check_handlers, check_rotation
 from tutumd.store.objects.issuers import name_issuers
 from tutumd.store.objects.row_mapping import Row, read_one, read_page, read_service, value_from, visible_to
 from tutumd.store.queue.snapshots import lock_services
-from tutumd.store.sql import StorePart, insert
+from tutumd.store.sql import StorePart
 from tutumd.store.tables import deliveries, handlers, new_uuid, services
 from tutumd.store.upkeep import delivery_log
 
@@ -59,48 +59,61 @@ class SqlHandlers(StorePart):
         uuids, now = [uuid for _, uuid in paths], self._clock()
         is_called = sa.or_(handlers.c.uuid.in_(uuids), handlers.c.old_uuid.in_(uuids))
         found: dict[HandlerPath, EvaluationNeeded] = {}
-        with self._database.read() as connection:
-            for row in connection.execute(_CALLABLE.where(is_called)):
-                needed = EvaluationNeeded(options=json.loads(row.options), version=row.version, uses=row.uses)
-                found[row.service_uuid or "", row.uuid] = needed
-                if row.old_until is not None and row.old_until > now:
-                    found[row.service_uuid or "", row.old_uuid] = needed
+        for row in self._database.fetch(_CALLABLE.where(is_called)):
+            needed = EvaluationNeeded(options=json.loads(row.options), version=row.version, uses=row.uses)
+            found[row.service_uuid or "", row.uuid] = needed
+            if row.old_until is not None and row.old_until > now:
+                found[row.service_uuid or "", row.old_uuid] = needed
         return found
 
     def add_handlers(self, viewer: User, service_uuid: str, entries: Sequence[NewHandler]) -> tuple[Handler, ...]:
-        now = self._clock()
-        new = [_row_of(viewer, service_uuid, entry, now) for entry in entries]
         with self._database.write() as connection:
-            service = read_service(connection, viewer, service_uuid)
-            if not new:
-                return ()
-            statement = sa.insert(handlers).returning(handlers, sort_by_parameter_order=True)
-            made = tuple(_handler_from(row, 0, None, now) for row in connection.execute(statement, new))
-            check_handlers(connection, viewer.uuid, now, len(made))
-            name_issuers(connection, [entry.options for entry in entries])
-            for handler in made:
-                self._record_handler(connection, viewer, AuditEvent.HANDLER_CREATED, handler, service=service)
-            return made
+            return self._add(connection, viewer, service_uuid, entries)
 
     def add_handler_once(
         self, viewer: User, service_uuid: str, entry: NewHandler, form_sha256: str
     ) -> tuple[Handler, bool]:
-        now = self._clock()
-        new = _row_of(viewer, service_uuid, entry, now) | {"form_sha256": form_sha256}
+        of_form = _select_of_service(viewer, service_uuid).where(handlers.c.form_sha256 == form_sha256)
         with self._database.write() as connection:
-            read_service(connection, viewer, service_uuid)
-            row = connection.execute(
-                insert(connection, handlers).values(new).on_conflict_do_nothing().returning(handlers)
-            ).first()
-            if row is None:
-                of_form = _select_of_service(viewer, service_uuid).where(handlers.c.form_sha256 == form_sha256)
-                return self._make(connection, [read_one(connection, of_form)])[0], False
-            _refuse_twin(connection, service_uuid, entry.name, row.seq)
-            check_handlers(connection, viewer.uuid, now, 1)
-            name_issuers(connection, [entry.options])
-            handler = _handler_from(row, 0, None, now)
-            self._record_handler(connection, viewer, AuditEvent.HANDLER_CREATED, handler)
+            # If the form is sent twice at the same time, the second request waits, and finds the handler of the first.
+            lock_services(connection, [service_uuid])
+            if row := connection.execute(of_form).first():
+                return self._make(connection, [row])[0], False
+            (handler,) = self._add(connection, viewer, service_uuid, [entry], form_sha256)
+            _refuse_twin(connection, service_uuid, handler.name, handler.number)
             return handler, True
+
+    def _add(
+        self,
+        connection: sa.Connection,
+        viewer: User,
+        service_uuid: str,
+        entries: Sequence[NewHandler],
+        form_sha256: str | None = None,
+    ) -> tuple[Handler, ...]:
+        service, now = read_service(connection, viewer, service_uuid), self._clock()
+        if not entries:
+            return ()
+        new = [
+            {
+                "uuid": new_uuid(),
+                "service_uuid": service_uuid,
+                "name": entry.name,
+                "operation": entry.operation.value,
+                "created": now,
+                "options": json.dumps(dict(entry.options)),
+                "maker_uuid": viewer.uuid,
+                "form_sha256": form_sha256,
+            }
+            for entry in entries
+        ]
+        statement = sa.insert(handlers).returning(handlers, sort_by_parameter_order=True)
+        made = tuple(_handler_from(row, 0, None, now) for row in connection.execute(statement, new))
+        check_handlers(connection, viewer.uuid, now, len(made))
+        name_issuers(connection, [entry.options for entry in entries])
+        for handler in made:
+            self._record_handler(connection, viewer, AuditEvent.HANDLER_CREATED, handler, service=service)
+        return made
 
     def change_handler(
         self,
@@ -123,7 +136,11 @@ class SqlHandlers(StorePart):
             if keeps_names_apart and changed.name != handler.name:
                 _refuse_twin(connection, service_uuid, changed.name, handler.number)
             self._record_handler(
-                connection, viewer, AuditEvent.HANDLER_CHANGED, handler, _changed_fields(handler, changed)
+                connection,
+                viewer,
+                AuditEvent.HANDLER_CHANGED,
+                handler,
+                audit.describe_changes(_fields(handler), _fields(changed)),
             )
             return self._read_handler(connection, viewer, service_uuid, uuid)
 
@@ -224,18 +241,6 @@ def _is_visible(viewer: User) -> sa.ColumnElement[bool]:
     return sa.and_(visible_to(viewer), sa.not_(services.c.terminated))
 
 
-def _row_of(viewer: User, service_uuid: str, entry: NewHandler, now: datetime) -> dict[str, object]:
-    return {
-        "uuid": new_uuid(),
-        "service_uuid": service_uuid,
-        "name": entry.name,
-        "operation": entry.operation.value,
-        "created": now,
-        "options": json.dumps(dict(entry.options)),
-        "maker_uuid": viewer.uuid,
-    }
-
-
 def _refuse_twin(connection: sa.Connection, service_uuid: str, name: str | None, number: int) -> None:
     """Raise ConflictError if another handler of the service has the new name of this handler."""
     twin = connection.scalar(
@@ -249,10 +254,8 @@ def _refuse_twin(connection: sa.Connection, service_uuid: str, name: str | None,
             raise ConflictError(f"handler {twin} of this service has the name {name!r}: choose another name")
 
 
-def _changed_fields(before: Handler, after: NewHandler) -> str:
-    """Return the names of the fields that differ, without their values: some are secrets."""
-    old, new = ({"name": each.name, **each.options} for each in (before, after))
-    return "changed: " + (", ".join(sorted(n for n in old | new if old.get(n) != new.get(n))) or "nothing")
+def _fields(handler: Handler | NewHandler) -> dict[str, object]:
+    return {"name": handler.name, **handler.options}
 
 
 def _handler_from(row: Row, recent_calls: int, last_call: datetime | None, now: datetime) -> Handler:

@@ -1,7 +1,6 @@
 """The store's notification targets and notifications, for the application."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -21,7 +20,7 @@ from tutumd.model.notifications import (
 from tutumd.ports.notifications import Targets
 from tutumd.store.objects import audit
 from tutumd.store.objects.accounts import check_targets
-from tutumd.store.objects.row_mapping import Row, check_scope, read_one, read_page, value_from, visible_to
+from tutumd.store.objects.row_mapping import Filter, Row, check_scope, read_one, read_page, value_from, visible_to
 from tutumd.store.queue.outbox import IN_SCOPE, about_target, new_row
 from tutumd.store.queue.payloads import payload_of
 from tutumd.store.sql import NOTIFICATIONS, StorePart
@@ -39,7 +38,6 @@ from tutumd.store.tables import (
     users,
 )
 
-_TARGET_FILTERS = {"uuid": targets.c.uuid, "name": targets.c.name}
 _FILTERS = {
     "uuid": notifications.c.uuid,
     "state": notifications.c.state,
@@ -62,14 +60,14 @@ class SqlTargets(StorePart, Targets):
     """Targets of tutumd.ports."""
 
     def targets(self, viewer: User, query: Query) -> Page[Target]:
-        filters = dict(query.filters)
+        filters: dict[str, Filter] = {
+            "uuid": targets.c.uuid,
+            "name": targets.c.name,
+            "service": lambda uuid: sa.exists().where(services.c.uuid == uuid, visible_to(viewer), IN_SCOPE),
+        }
         found = select_targets().where(_is_visible(viewer))
-        if service_uuid := filters.pop("service", None):
-            covered = sa.exists().where(services.c.uuid == service_uuid.lower(), visible_to(viewer), IN_SCOPE)
-            found = found.where(covered)
-        page = replace(query, filters=filters)
         with self._database.read() as connection:
-            return read_page(connection, found, page, [targets.c.seq], partial(map, target_from), _TARGET_FILTERS)
+            return read_page(connection, found, query, [targets.c.seq], partial(map, target_from), filters)
 
     def target(self, viewer: User, uuid: str) -> Target:
         with self._database.read() as connection:
@@ -91,7 +89,7 @@ class SqlTargets(StorePart, Targets):
             new = change(target_from(row))
             _check(connection, viewer, new, row)
             values = _columns(new)
-            changed = sorted(name for name, value in values.items() if value != getattr(row, name))
+            details = audit.describe_changes({name: getattr(row, name) for name in values}, values)
             if new.enabled and not row.enabled:
                 values |= {"disabled_reason": "", "deaths": 0, "failures": 0}
                 # While it was disabled, nobody queued the statuses that replace these.
@@ -101,7 +99,6 @@ class SqlTargets(StorePart, Targets):
             # The next failure is told at once: the target may have another scope, or another receiver.
             connection.execute(sa.delete(repeats).where(repeats.c.target_seq == row.seq))
             woken.add(NOTIFICATIONS)
-            details = f"changed: {', '.join(changed) or 'nothing'}"
             return self._record(connection, viewer, AuditEvent.TARGET_CHANGED, uuid, details)
 
     def delete_target(self, viewer: User, uuid: str) -> None:

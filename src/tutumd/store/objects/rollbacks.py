@@ -33,7 +33,7 @@ _MAX_HELD = 100
 
 
 class SqlRollbacks(SqlActions):
-    """The part of Store in tutumd.ports about actions, images, rollbacks and holds."""
+    """The part of Store in tutumd.ports about services, actions, images, rollbacks and holds."""
 
     def images(self, viewer: User, service_uuid: str) -> tuple[ServiceImage, ...]:
         with self._database.read() as connection:

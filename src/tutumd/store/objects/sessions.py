@@ -62,11 +62,9 @@ class SqlSessions(StorePart):
     def session_users(self, token_sha256s: Sequence[str]) -> Mapping[str, User]:
         return {row.token_sha256: _session_user(row) for row in self._live_sessions(token_sha256s)}
 
-    def _live_sessions(self, token_sha256s: Sequence[str]) -> list[Row]:
-        now = self._clock()
-        with self._database.read() as connection:
-            rows = connection.execute(_SELECT_USER.where(sessions.c.token_sha256.in_(token_sha256s))).all()
-        return [row for row in rows if row.session_expires > now and (row.key_expires is None or row.key_expires > now)]
+    def _live_sessions(self, token_sha256s: Sequence[str]) -> Sequence[Row]:
+        now, is_named = self._clock(), sessions.c.token_sha256.in_(token_sha256s)
+        return self._database.fetch(_SELECT_USER.where(is_named, sessions.c.expires > now, is_valid(now)))
 
     def sessions(self, user_name: str) -> tuple[Session, ...]:
         now = self._clock()
@@ -74,12 +72,10 @@ class SqlSessions(StorePart):
             sa.select(sessions, sessions.c.seq.label("number"), users.c.name.label("user_name"))
             .join(users, users.c.uuid == sessions.c.user_uuid)
             .outerjoin(api_keys, api_keys.c.key_sha256 == sessions.c.key_sha256)
-            .where(users.c.name == user_name, sessions.c.expires > now)
-            .where(sa.or_(api_keys.c.expires.is_(None), api_keys.c.expires > now))
+            .where(users.c.name == user_name, sessions.c.expires > now, is_valid(now))
             .order_by(sessions.c.seq.desc())
         )
-        with self._database.read() as connection:
-            return tuple(value_from(row, Session) for row in connection.execute(statement))
+        return tuple(value_from(row, Session) for row in self._database.fetch(statement))
 
     def end_sessions(self, user: User, number: int | None = None) -> int:
         which = sa.true() if number is None else sessions.c.seq == number
@@ -160,7 +156,6 @@ _SELECT_USER: sa.Select[Any] = (
     sa.select(
         users,
         sessions.c.seq.label("session"),
-        sessions.c.expires.label("session_expires"),
         sessions.c.last_seen,
         sessions.c.token_sha256,
         sessions.c.credential,
@@ -170,6 +165,11 @@ _SELECT_USER: sa.Select[Any] = (
     .join(users, users.c.uuid == sessions.c.user_uuid)
     .outerjoin(api_keys, api_keys.c.key_sha256 == sessions.c.key_sha256)
 )
+
+
+def is_valid(now: datetime) -> sa.ColumnElement[bool]:
+    """Return the condition that an API key, or a session without one, has not expired."""
+    return sa.or_(api_keys.c.expires.is_(None), api_keys.c.expires > now)
 
 
 def _session_user(row: Row, **came: str) -> User:

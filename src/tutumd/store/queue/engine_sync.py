@@ -34,8 +34,7 @@ class SqlEngineSync(StorePart):
     """The services part of Queue in tutumd.ports."""
 
     def revisions(self, engine_name: str) -> Mapping[str, int]:
-        with self._database.read() as connection:
-            return {row.selector: row.revision for row in connection.execute(_select_rows(engine_name))}
+        return {row.selector: row.revision for row in self._database.fetch(_select_rows(engine_name))}
 
     def installation(self) -> str:
         with self._database.write() as connection:
@@ -44,8 +43,7 @@ class SqlEngineSync(StorePart):
 
     def pulled_images(self, engine_name: str) -> frozenset[str]:
         c = pulled_images.c
-        with self._database.read() as connection:
-            return frozenset(connection.execute(sa.select(c.image).where(c.engine == engine_name)).scalars())
+        return frozenset(row.image for row in self._database.fetch(sa.select(c.image).where(c.engine == engine_name)))
 
     def image_history(self, service_uuid: str) -> Sequence[ImageFacts]:
         with self._database.read() as connection:

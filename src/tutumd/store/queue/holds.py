@@ -88,7 +88,7 @@ def refresh(connection: sa.Connection, service_uuids: Collection[str], now: date
     wanted = _read_wanted(connection, service_uuids, now)
     gone: dict[HoldKind, list[int]] = {}
     new = []
-    rows = connection.execute(_select_pending(), {"service_uuids": list(service_uuids)})
+    rows = connection.execute(_PENDING, {"service_uuids": list(service_uuids)})
     for action_seq, of_action in groupby(rows, key=attrgetter("seq")):
         held = list(of_action)
         after = wanted.get(held[0].service_uuid, {})
@@ -201,26 +201,25 @@ def lasts(table: sa.Table, now: Any) -> sa.ColumnElement[bool]:
     return sa.or_(table.c.until.is_(None), table.c.until > now)
 
 
-@cache
-def _select_pending() -> sa.Select[Any]:
-    """Select the pending redeploys to which holds apply, each with its holds."""
-    h = action_holds.c
-    return (
-        sa.select(actions.c.seq, actions.c.service_uuid, actions.c.due, h.kind, h.until, h.reason, h.by)
-        .outerjoin(action_holds, h.action_seq == actions.c.seq)
-        .where(
-            actions.c.service_uuid.in_(sa.bindparam("service_uuids", expanding=True)),
-            actions.c.state == ActionState.PENDING.value,
-            actions.c.verb == Verb.REDEPLOY.value,
-            sa.not_(actions.c.overrides),
-        )
-        .order_by(actions.c.seq)
+# The pending redeploys to which holds apply, each with its holds.
+_PENDING = (
+    sa.select(
+        actions.c.seq, actions.c.service_uuid, *(action_holds.c[name] for name in ("kind", "until", "reason", "by"))
     )
+    .outerjoin(action_holds, action_holds.c.action_seq == actions.c.seq)
+    .where(
+        actions.c.service_uuid.in_(sa.bindparam("service_uuids", expanding=True)),
+        actions.c.state == ActionState.PENDING.value,
+        actions.c.verb == Verb.REDEPLOY.value,
+        sa.not_(actions.c.overrides),
+    )
+    .order_by(actions.c.seq)
+)
 
 
 def read_freezes(connection: sa.Connection, service_uuids: Collection[str], now: datetime) -> Mapping[str, Hold]:
     """Return the freezes that hold services now, by service. One query, which is cheap if there are no windows."""
-    rows = connection.execute(_select_acting(), {"service_uuids": list(service_uuids)}).all()
+    rows = connection.execute(_ACTING, {"service_uuids": list(service_uuids)}).all()
     if not rows:
         return {}
     # Not with the rows, which are many: a window may act on all services.
@@ -249,14 +248,12 @@ def window_from(row: Any) -> FreezeWindow:
     return value_from(row, FreezeWindow, active_until=None)
 
 
-@cache
-def _select_acting() -> sa.Select[Any]:
-    """Select the windows that act on services."""
-    return (
-        sa.select(services.c.uuid, freeze_windows.c.seq)
-        .select_from(freeze_windows)
-        .join(users, users.c.uuid == freeze_windows.c.user_uuid)
-        .join(services, ACTS_ON)
-        .where(services.c.uuid.in_(sa.bindparam("service_uuids", expanding=True)))
-        .order_by(services.c.uuid, freeze_windows.c.seq)
-    )
+# The windows that act on services.
+_ACTING = (
+    sa.select(services.c.uuid, freeze_windows.c.seq)
+    .select_from(freeze_windows)
+    .join(users, users.c.uuid == freeze_windows.c.user_uuid)
+    .join(services, ACTS_ON)
+    .where(services.c.uuid.in_(sa.bindparam("service_uuids", expanding=True)))
+    .order_by(services.c.uuid, freeze_windows.c.seq)
+)

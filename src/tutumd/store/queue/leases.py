@@ -244,7 +244,7 @@ def claim_oldest(*, are_away: bool) -> sa.UpdateBase:
 
 
 def claim_from(row: Row, service: Service, leftover: Claim | None, lease_now: datetime) -> Claim:
-    """Return the claim on the action of a row of `select_with_leftover`."""
+    """Return the claim on the action of a row of `SELECT_WITH_LEFTOVER`."""
     return Claim(
         action=action_from(row),
         service=service,
@@ -364,22 +364,20 @@ def _describe(connection: sa.Connection, row: Row, admin: str) -> str:
     return "left half done: " + "; ".join(f"{name} {fact}" for name, fact in facts.items() if fact)
 
 
-@cache
-def select_with_leftover() -> sa.Select[Any]:
-    """Select an action to claim, without columns about deliveries, with its service's abandoned action and whether
-    anybody is told of its start.
-    """
-    leftovers = actions.alias("leftovers")
-    uuid = sa.select(leftovers.c.uuid).where(leftovers.c.service_uuid == actions.c.service_uuid, leftovers.c.abandoned)
-    return (
-        select_actions(counts_deliveries=False)
-        .add_columns(uuid.limit(1).scalar_subquery().label("leftover"), outbox.HAS_FORGES.label("has_forges"))
-        .where(actions.c.uuid == sa.bindparam("action_uuid"))
-    )
+_left = actions.alias("leftovers")
+_leftover = sa.select(_left.c.uuid).where(_left.c.service_uuid == actions.c.service_uuid, _left.c.abandoned).limit(1)
+SELECT_WITH_LEFTOVER = (
+    select_actions(counts_deliveries=False)
+    .add_columns(_leftover.scalar_subquery().label("leftover"), outbox.HAS_FORGES.label("has_forges"))
+    .where(actions.c.uuid == sa.bindparam("action_uuid"))
+)
+"""Selects an action to claim, without columns about deliveries, with its service's abandoned action and whether anybody
+is told of its start.
+"""
 
 
 def read_leftover(connection: sa.Connection, row: Row, service: Service) -> Claim | None:
-    """Return the action to clean up before the claimed action of a row of `select_with_leftover`."""
+    """Return the action to clean up before the claimed action of a row of `SELECT_WITH_LEFTOVER`."""
     if row.leftover is None:
         return None
     left = connection.execute(select_actions(counts_deliveries=False).where(actions.c.uuid == row.leftover)).one()

@@ -89,8 +89,7 @@ class SqlQueue(SqlEngineSync, Queue):
     def lease_discovery(self, worker: str, engine_name: str, *, lease: timedelta | None) -> bool:
         now, c = self._lease_clock(), discoveries.c
         is_free = sa.or_(c.worker == worker, c.lease_until <= now)
-        with self._database.read() as connection:
-            is_taken = connection.execute(sa.select(c.worker).where(c.engine == engine_name, ~is_free)).first()
+        is_taken = bool(self._database.fetch(sa.select(c.worker).where(c.engine == engine_name, ~is_free)))
         if is_taken or lease is None:
             return not is_taken
         with self._database.write() as connection:
@@ -139,7 +138,7 @@ class SqlQueue(SqlEngineSync, Queue):
                 if uuid is None:
                     continue
                 raise_revision(connection, service_uuid)
-                row = connection.execute(leases.select_with_leftover(), {"action_uuid": uuid}).one()
+                row = connection.execute(leases.SELECT_WITH_LEFTOVER, {"action_uuid": uuid}).one()
                 service = read_service(connection, None, service_uuid)
                 leftover = leases.read_leftover(connection, row, service)
                 if row.token == 1 and row.has_forges:
@@ -264,9 +263,8 @@ class SqlQueue(SqlEngineSync, Queue):
         is_new = sa.and_(
             requests.c.engine.in_(engine_names), sa.not_(requests.c.taken), requests.c.service_uuid.in_(live)
         )
-        with self._database.read() as connection:
-            if connection.execute(sa.select(requests.c.uuid).where(is_new).limit(1)).first() is None:
-                return ()
+        if not self._database.fetch(sa.select(requests.c.uuid).where(is_new).limit(1)):
+            return ()
         with self._database.write() as connection:
             rows = connection.execute(
                 sa.select(requests)
