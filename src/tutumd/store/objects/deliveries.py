@@ -81,7 +81,9 @@ class SqlDeliveries(StorePart):
     def deliveries(self, viewer: User, query: Query) -> Page[Delivery]:
         with self._database.read() as connection:
             if "action" in query.filters:
-                numbers = every = _select_of_action(connection, viewer, query.filters["action"])
+                visible = sa.select(actions.c.seq).join(services).where(visible_to(viewer))
+                action = read_one(connection, visible.where(actions.c.uuid == query.filters["action"]))
+                numbers = every = action_rows.seqs(action.seq)
             elif "group" in query.filters:
                 numbers = every = _select_of_group(connection, viewer, query.filters)
             else:
@@ -140,11 +142,6 @@ class SqlDeliveries(StorePart):
                     )
                 progress[reference] = Progress(action=action, options=json.loads(handler.options) if handler else {})
         return progress
-
-
-def _select_of_action(connection: sa.Connection, viewer: User, uuid: str) -> sa.Select[Any]:
-    action = sa.select(actions.c.seq).join(services).where(actions.c.uuid == uuid, visible_to(viewer))
-    return action_rows.seqs(read_one(connection, action).seq)
 
 
 def _select_of_group(connection: sa.Connection, viewer: User, filters: Mapping[str, str]) -> sa.Select[Any]:

@@ -1,6 +1,6 @@
 """Leases: which actions a worker may claim, updates for the holder of a claim only, and abandoned actions."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -388,16 +388,4 @@ def read_leftover(connection: sa.Connection, row: Row, service: Service) -> Clai
         attempts=0,
         journal=left.journal,
         is_cancel_requested=True,
-    )
-
-
-def save_leftover(connection: sa.Connection, claim: Claim, journal: Mapping[str, object]) -> None:
-    """Implement `Queue.save_leftover`."""
-    if claim.leftover is None:
-        return
-    update_claimed(connection, claim, token=claim.token)  # only raises LeaseLostError, or excludes others
-    connection.execute(
-        sa.update(actions)
-        .where(actions.c.uuid == claim.leftover.action.uuid)
-        .values(journal=dict(journal), abandoned=bool(journal))
     )

@@ -124,9 +124,9 @@ def _choose(connection: sa.Connection, ended: Row, covering: Sequence[Row]) -> l
     """Return the targets to tell of an end, the event for each, and how many equal failures it was not told of."""
     match ended.state:
         case ActionState.CANCELED:
-            return [(target, Event.ACTION_CANCELED, 0) for target in covering if _wants(target, Event.ACTION_CANCELED)]
+            return [(target, Event.ACTION_CANCELED, 0) for target in covering if Event.ACTION_CANCELED in target.events]
         case ActionState.FAILED:
-            failed = [target for target in covering if _wants(target, Event.ACTION_FAILED)]
+            failed = [target for target in covering if Event.ACTION_FAILED in target.events]
             return [
                 (target, Event.ACTION_FAILED, number) for target, number in payloads.record(connection, ended, failed)
             ]
@@ -134,17 +134,13 @@ def _choose(connection: sa.Connection, ended: Row, covering: Sequence[Row]) -> l
             return _choose_success(connection, ended, covering)
 
 
-def _wants(target: Row, event: Event) -> bool:
-    return event.value in target.events
-
-
 def _choose_success(connection: sa.Connection, ended: Row, covering: Sequence[Row]) -> list[tuple[Row, Event, int]]:
     of_verb = {"subject": ended.subject, "verb": ended.verb}
     suppressed = payloads.clear(connection, of_verb)
-    recovered = [target for target in covering if _wants(target, Event.ACTION_RECOVERED)]
+    recovered = [target for target in covering if Event.ACTION_RECOVERED in target.events]
     before = connection.scalar(_SELECT_STATE_BEFORE, {**of_verb, "uuid": ended.action_uuid}) if recovered else None
     recovered = recovered if before == ActionState.FAILED.value else []
-    others = [each for each in covering if each not in recovered and _wants(each, Event.ACTION_SUCCEEDED)]
+    others = [each for each in covering if each not in recovered and Event.ACTION_SUCCEEDED in each.events]
     return [
         *((target, Event.ACTION_RECOVERED, suppressed.get(target.seq, 0)) for target in recovered),
         *((target, Event.ACTION_SUCCEEDED, 0) for target in others),
@@ -211,7 +207,7 @@ def add_engine(connection: sa.Connection, info: EngineInfo, *, was_away: bool | 
         else:
             tells = row is not None and not row.is_over
             payloads.end(connection, of_engine, target)
-        if tells and event.value in target.events:
+        if tells and event in target.events:
             data = {
                 "engine": {"name": info.name, "kind": info.kind},
                 "reason": reason_of(of_engine["reason_code"], info.error) if info.away else reason_of("", ""),
@@ -228,7 +224,7 @@ def add_disabled(connection: sa.Connection, disabled: Row, code: str, text: str,
     new: list[New] = [
         (target, event, {"payload": payload_of(event, now, data)})
         for target in connection.execute(others)
-        if event.value in target.events and target.kind != TargetKind.FORGE
+        if event in target.events and target.kind != TargetKind.FORGE
     ]
     return add_new(connection, new, now)
 

@@ -30,7 +30,8 @@ from tutumd.store.tables import (
     storable,
     worker_slots,
 )
-from tutumd.store.upkeep import delivery_log, retention
+from tutumd.store.upkeep import retention
+from tutumd.store.upkeep.delivery_log import SqlDeliveryLog
 
 _TRIES = 3
 """Number of searches for an action while other workers claim the found actions, or after a dead worker was found."""
@@ -41,7 +42,7 @@ _FROZEN_AT_ONCE = 500
 """Number of due actions to which a claim applies a freeze window that has begun."""
 
 
-class SqlQueue(SqlEngineSync, Queue):
+class SqlQueue(SqlEngineSync, SqlDeliveryLog, Queue):
     """Queue of tutumd.ports."""
 
     _notified = 0
@@ -155,8 +156,14 @@ class SqlQueue(SqlEngineSync, Queue):
             leases.update_claimed(connection, claim, journal=dict(journal))
 
     def save_leftover(self, claim: Claim, journal: Mapping[str, object]) -> None:
+        if claim.leftover is None:
+            return
+        left = actions.c.uuid == claim.leftover.action.uuid
         with self._database.write() as connection:
-            leases.save_leftover(connection, claim, journal)
+            # This changes nothing: it raises LeaseLostError, or excludes others.
+            leases.update_claimed(connection, claim, token=claim.token)
+            values = {"journal": dict(journal), "abandoned": bool(journal)}
+            connection.execute(sa.update(actions).where(left).values(values))
 
     def save_target(self, claim: Claim, target: int, growth: Growth | None = None) -> None:
         with self._database.write() as connection:
@@ -250,12 +257,6 @@ class SqlQueue(SqlEngineSync, Queue):
 
     def prune(self, keep: timedelta, limit: int, *, keep_audit: timedelta = timedelta(days=365)) -> bool:
         return retention.prune(self._database, self._clock(), keep, limit, keep_audit)
-
-    def trim_logs(self, limit: int, *, log_rows: int, log_bytes: int) -> bool:
-        return delivery_log.trim(self._database, limit, log_rows=log_rows, log_bytes=log_bytes)
-
-    def count_calls(self) -> bool:
-        return delivery_log.count(self._database, self._clock())
 
     def take_requests(self, engine_names: Sequence[str], limit: int = 100) -> tuple[EngineRequest, ...]:
         # A request for a terminated service expires.
