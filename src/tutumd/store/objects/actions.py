@@ -124,9 +124,7 @@ class SqlActions(SqlServices):
 
     def action(self, viewer: User, uuid: str) -> Action:
         with self._database.read() as connection:
-            row = read_one(connection, select_actions().where(actions.c.uuid == uuid, visible_to(viewer)))
-            (action,) = actions_from(connection, [row], self._clock())
-        return action
+            return read_action(connection, uuid, self._clock(), viewer)
 
     def unfinished_actions(self, viewer: User, limit: int = 4) -> tuple[Action, ...]:
         # All that run are sorted here: with an index of all live actions, the database would read all waiting actions.

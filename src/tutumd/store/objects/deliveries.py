@@ -113,13 +113,12 @@ class SqlDeliveries(StorePart):
 
     def record_redelivery(self, viewer: User, service_uuid: str, handler_uuid: str, number: int) -> None:
         with self._database.write() as connection:
-            service = read_service(connection, viewer, service_uuid)
             audit.record(
                 connection,
                 viewer,
                 AuditEvent.DELIVERY_REPEATED,
                 self._clock(),
-                service=service,
+                service=read_service(connection, viewer, service_uuid),
                 handler=read_one(connection, select_handler(viewer, service_uuid, handler_uuid)).seq,
                 details=f"delivery {number}",
             )

@@ -41,8 +41,8 @@ class SqlRevisions(StorePart):
         if "" in uuids:
             held = sa.func.sum(sa.case((actions.c.due > now, 1), else_=0))
             lasting = sa.func.sum(sa.cast(lasts(service_holds, now), sa.Integer))
-            statements += [_ALL_HOLDS.add_columns(lasting)]
             statements += [
+                _ALL_HOLDS.add_columns(lasting),
                 _ENGINES.add_columns(_has_worker(now)),
                 _ALL_SERVICES,
                 _ALL_LIVE_ACTIONS.add_columns(held),

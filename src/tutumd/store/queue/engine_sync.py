@@ -82,7 +82,13 @@ class SqlEngineSync(StorePart):
                 is_complete = False
         if forgettable:
             with self._database.write() as connection:
-                _forget(connection, engine.name, forgettable, now - FORGET_AFTER)
+                these = services.c.uuid.in_(forgettable)
+                # Lock first, so that a new handler or action waits, then check again.
+                connection.execute(
+                    sa.select(services.c.uuid).where(these).order_by(services.c.uuid).with_for_update()
+                ).all()
+                still = _find_forgettable(connection, engine.name, now - FORGET_AFTER)
+                connection.execute(sa.delete(services).where(these, services.c.uuid.in_(still)))
         return is_complete
 
 
@@ -157,18 +163,6 @@ def _find_forgettable(connection: sa.Connection, engine: str, before: datetime) 
             ~is_busy,
         )
     ).all()
-
-
-def _forget(connection: sa.Connection, engine: str, uuids: Sequence[str], before: datetime) -> None:
-    # Lock first, so that a new handler or action waits, then check again.
-    connection.execute(
-        sa.select(services.c.uuid).where(services.c.uuid.in_(uuids)).order_by(services.c.uuid).with_for_update()
-    ).all()
-    connection.execute(
-        sa.delete(services).where(
-            services.c.uuid.in_(uuids), services.c.uuid.in_(_find_forgettable(connection, engine, before))
-        )
-    )
 
 
 def _insert_service(

@@ -79,13 +79,19 @@ class SqlNotificationQueue(StorePart, NotificationQueue):
             is_over = next_attempt is None
             state = NotificationState.DEAD if is_over else NotificationState.PENDING
             state = NotificationState.SENT if result.sent else state
-            values = {"state": state.value, "due": next_attempt or notifications.c.due, **_attempt_values(result)}
-            values |= {"ended": None if state is NotificationState.PENDING else now}
+            values = {
+                "state": state.value,
+                "due": next_attempt or notifications.c.due,
+                "ended": None if state is NotificationState.PENDING else now,
+                "attempts": notifications.c.attempts + 1,
+                "last_status": result.status,
+                "error": storable(result.error)[:MAX_ERROR_CHARS],
+                "lease_until": None,
+            }
             if not connection.execute(sa.update(notifications).where(held).values(values)).rowcount:
                 return
             deaths = target.deaths + (is_over and event is not Event.TEST)
-            counts = {"failures": target.failures + 1, "deaths": deaths}
-            counts = {"failures": 0, "deaths": 0} if result.sent else counts
+            counts = {"failures": 0 if result.sent else target.failures + 1, "deaths": 0 if result.sent else deaths}
             connection.execute(sa.update(targets).where(targets.c.seq == target.seq).values(counts))
             if target.enabled and not result.sent and (result.is_gone or deaths >= MAX_DEATHS):
                 woken |= _disable(connection, target, result, now)
@@ -190,12 +196,6 @@ def _claimed_from(connection: sa.Connection, row: Row, target_row: Row, now: dat
         connection.execute(this_one.values(payload=payload))
     notification = replace(notification_from(row, target), payload=payload)
     return ClaimedNotification(notification=notification, target=target, token=row.token)
-
-
-def _attempt_values(result: SendResult) -> dict[str, Any]:
-    error = storable(result.error)[:MAX_ERROR_CHARS]
-    attempts = notifications.c.attempts + 1
-    return {"attempts": attempts, "last_status": result.status, "error": error, "lease_until": None}
 
 
 def _is_replaced(connection: sa.Connection, held: sa.ColumnElement[bool]) -> bool:

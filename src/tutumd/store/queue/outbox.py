@@ -112,11 +112,12 @@ def _add_end(connection: sa.Connection, covering: Sequence[Row]) -> set[str]:
     told = _choose(connection, ended, singles)
     forges = [target for target in covering if target.kind == TargetKind.FORGE]
     forges = forges if ended.verb == Verb.REDEPLOY and ended.started is not None else []
-    if not told and not forges:
-        return set()
     new: list[New] = [(target, event, {"suppressed": suppressed}) for target, event, suppressed in told]
     if forges:
-        new += _list_ends(connection, forges, ended)
+        revisions = read_revisions(connection, ended.action_uuid) or list(filter(None, [ended.image_revision]))
+        if not revisions:
+            add_line(connection, ended.action_uuid, ended.ended, NO_REVISION)
+        new += _list_statuses(connection, forges, _EVENTS[ended.state], revisions)
     return add_new(connection, new, ended.ended, action_uuid=ended.action_uuid, service_uuid=ended.subject)
 
 
@@ -155,14 +156,6 @@ def add_started(connection: sa.Connection, action_uuid: str, now: datetime) -> s
         return set()
     new = _list_statuses(connection, covering, Event.ACTION_STARTED, read_revisions(connection, action_uuid))
     return add_new(connection, new, now, action_uuid=action_uuid, service_uuid=covering[0].subject)
-
-
-def _list_ends(connection: sa.Connection, forges: Sequence[Row], ended: Row) -> list[New]:
-    """Return the commit statuses of a redeploy's end."""
-    revisions = read_revisions(connection, ended.action_uuid) or list(filter(None, [ended.image_revision]))
-    if not revisions:
-        add_line(connection, ended.action_uuid, ended.ended, NO_REVISION)
-    return _list_statuses(connection, forges, _EVENTS[ended.state], revisions)
 
 
 def _list_statuses(

@@ -78,7 +78,7 @@ def _describe(row: Row, calls: Sequence[Row]) -> dict[str, Any]:
             "created": iso(row.created),
             "started": row.started and iso(row.started),
             "ended": row.ended and iso(row.ended),
-            "duration": _duration(row),
+            "duration": row.started and row.ended and max(0.0, round((row.ended - row.started).total_seconds(), 3)),
         },
         "reason": reason_of(row.reason_code, row.reason),
         "image": {"before": row.image_before, "after": row.image_after, "tried": row.image_tried},
@@ -109,12 +109,6 @@ def read_revisions(connection: sa.Connection, action_uuid: str) -> list[str]:
 def reason_of(code: str, text: str) -> dict[str, str]:
     """Return the reason in a payload."""
     return {"code": code, "text": storable(text)[:_MAX_REASON_CHARS]}
-
-
-def _duration(row: Row) -> float | None:
-    if row.started is None or row.ended is None:
-        return None
-    return float(max(0.0, round((row.ended - row.started).total_seconds(), 3)))
 
 
 def iso(at: datetime) -> str:

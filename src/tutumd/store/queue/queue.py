@@ -73,8 +73,8 @@ class SqlQueue(SqlEngineSync, SqlDeliveryLog, Queue):
                         sa.select(engines.c.away).where(engines.c.name == info.name).with_for_update()
                     )
                     woken |= outbox.add_engine(connection, info, was_away=was_away, now=now)
-                values = {**asdict(info), "faults": encode_reasons(info.faults)}
-                values |= {"worker": worker, "last_heartbeat": now}
+                faults = encode_reasons(info.faults)
+                values = {**asdict(info), "faults": faults, "worker": worker, "last_heartbeat": now}
                 kept = () if has_looked else ("error", "faults", "away", "note")
                 upsert(connection, engines, "name", values, kept=kept)
                 if slots is not None:
