@@ -161,8 +161,8 @@ class Coalescer:
         if error is not None:
             return error
         if handler.uuid != call.handler_uuid:
-            called = {"old_called": from_microseconds(self._now), "old_address": call.origin.address[:64]}
-            self._change_handler(handler, **called)
+            now, address = from_microseconds(self._now), call.origin.address[:64]
+            self._change_handler(handler, old_called=now, old_address=address)
         if stop := evaluation.refuse or evaluation.skip:
             outcome = DeliveryOutcome.REFUSED if evaluation.refuse else DeliveryOutcome.SKIPPED
             reason = encode_reasons([stop, *evaluation.notes])

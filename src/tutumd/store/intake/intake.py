@@ -276,8 +276,8 @@ def _write_changes(connection: sa.Connection, batch: Coalescer, seqs: Mapping[st
         seq = seqs[action] if isinstance(action, str) else action
         values = dict(changes)
         if "variables" in changes:
-            stored = connection.execute(sa.select(actions.c.variables).where(actions.c.seq == seq)).scalar_one()
-            values["variables"] = {**stored, **changes["variables"]}
+            stored = sa.select(actions.c.variables).where(actions.c.seq == seq)
+            values["variables"] = connection.execute(stored).scalar_one() | changes["variables"]
         connection.execute(sa.update(actions).where(actions.c.seq == seq).values(**values))
         if "tag" in changes:
             _mark_superseded(
@@ -285,9 +285,9 @@ def _write_changes(connection: sa.Connection, batch: Coalescer, seqs: Mapping[st
             )
         for variable in changes.get("variables", ()):
             carries_it = deliveries.c.variable == variable
-            of_action = deliveries.c.seq.in_(action_rows.seqs(seq))
-            newest = sa.select(sa.func.max(deliveries.c.seq)).where(of_action, carries_it).scalar_subquery()
-            _mark_superseded(connection, seq, sa.and_(carries_it, deliveries.c.seq < newest), Reason("later-body"))
+            newest = action_rows.seqs(seq).where(carries_it).with_only_columns(sa.func.max(deliveries.c.seq))
+            is_older = deliveries.c.seq < newest.scalar_subquery()
+            _mark_superseded(connection, seq, sa.and_(carries_it, is_older), Reason("later-body"))
 
 
 def _mark_superseded(
@@ -318,13 +318,12 @@ def _record_called(
             is_first = action_uuid in left
             left.discard(action_uuid)
             if is_first and caller:
-                service = read_service(connection, None, service_uuid)
                 audit.record(
                     connection,
                     None,
                     AuditEvent.ACTION_CALLED,
                     now,
-                    service=service,
+                    service=read_service(connection, None, service_uuid),
                     action=action_uuid,
                     details=str(caller),
                     access=Access(

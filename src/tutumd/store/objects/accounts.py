@@ -129,8 +129,10 @@ class SqlAccounts(SqlSessions, Accounts):
         return user_from(row, credential=row.shown_name)
 
     def users(self) -> tuple[User, ...]:
-        rows = self._database.fetch(sa.select(users).order_by(users.c.seq))
-        return tuple(value_from(row, User, access=Access()) for row in rows)
+        return tuple(
+            value_from(row, User, access=Access())
+            for row in self._database.fetch(sa.select(users).order_by(users.c.seq))
+        )
 
     def user_named(self, name: str) -> User:
         with self._database.read() as connection:
@@ -159,18 +161,23 @@ class SqlAccounts(SqlSessions, Accounts):
                 raise ConflictError(f"{name!r} is the last admin: add another one first (tutumd user add --admin)")
             _lock(connection, user.uuid)
             # Before the services, as the intake does: otherwise the two could deadlock.
-            of_user = (
-                sa.select(groups.c.handler_seq).where(groups.c.user_uuid == user.uuid).order_by(groups.c.handler_seq)
-            )
-            numbers = connection.scalars(of_user.with_for_update(key_share=True)).all()
+            numbers = connection.scalars(
+                sa.select(groups.c.handler_seq)
+                .where(groups.c.user_uuid == user.uuid)
+                .order_by(groups.c.handler_seq)
+                .with_for_update(key_share=True)
+            ).all()
             apply_windows(connection, freeze_windows.c.user_uuid == user.uuid, self._clock(), removes=True)
             connection.execute(sa.delete(handlers).where(handlers.c.seq.in_(numbers)))
             connection.execute(sa.delete(users).where(users.c.uuid == user.uuid))
             audit.record(connection, by, AuditEvent.USER_REMOVED, self._clock(), details=name)
             owned = services.c.owner == name
-            created = sa.update(services).where(owned, services.c.definition.isnot(None))
-            # No user can have this name, because names contain no spaces.
-            connection.execute(created.values(owner=f"{name} (removed)"))
+            connection.execute(
+                sa.update(services)
+                .where(owned, services.c.definition.isnot(None))
+                # No user can have this name, because names contain no spaces.
+                .values(owner=f"{name} (removed)")
+            )
             return int(connection.execute(sa.select(sa.func.count()).where(owned)).scalar_one())
 
     def add_key(self, user_name: str, key: NewKey, by: User | None = None) -> ApiKey:
@@ -244,6 +251,7 @@ class SqlAccounts(SqlSessions, Accounts):
             "stack": key.stack,
             "until": key.expires and f"{key.expires:%Y-%m-%d %H:%M} UTC",
         }
-        details = [f"{key.shown_name} of {user.name}", *(f"{name} {limit}" for name, limit in limits.items() if limit)]
-        audit.record(connection, by, AuditEvent.KEY_MADE, now, details=", ".join(details))
+        limited = (f"{name} {limit}" for name, limit in limits.items() if limit)
+        details = ", ".join([f"{key.shown_name} of {user.name}", *limited])
+        audit.record(connection, by, AuditEvent.KEY_MADE, now, details=details)
         return ApiKey(**asdict(key), user_name=user.name, created=now)

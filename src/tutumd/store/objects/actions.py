@@ -132,8 +132,7 @@ class SqlActions(SqlServices):
         waiting = seen.where(LIVE, actions.c.state == ActionState.PENDING.value).order_by(actions.c.seq).limit(limit)
         with self._database.read() as connection:
             newest_first = sorted(connection.execute(seen.where(RUNNING)), key=lambda row: row.seq, reverse=True)
-            rows = newest_first[:limit] + list(connection.execute(waiting))
-            return actions_from(connection, rows, self._clock())
+            return actions_from(connection, [*newest_first[:limit], *connection.execute(waiting)], self._clock())
 
     def submit(
         self,
@@ -160,8 +159,9 @@ class SqlActions(SqlServices):
                 uuid, seq = joined
                 # A debounced webhook may hold the action, but a person who submits it wants it now.
                 holds.set_debounces(connection, {seq: None}, now)
-                skips = sa.update(actions).where(actions.c.seq == seq, actions.c.skip_unchanged)
-                connection.execute(skips.values(skip_unchanged=None))
+                connection.execute(
+                    sa.update(actions).where(actions.c.seq == seq, actions.c.skip_unchanged).values(skip_unchanged=None)
+                )
             if override:
                 holds.override(connection, seq, now)
                 details += ", in spite of holds and freeze windows"
@@ -281,11 +281,11 @@ def _find_joinable(
     connection: sa.Connection, service_uuid: str, verb: Verb, target: int | None
 ) -> tuple[str, int] | None:
     """Return UUID and `seq` of a pending action that does what is requested; None if there is none."""
-    of_service = actions.c.service_uuid == service_uuid
-    pending = sa.select(actions.c.uuid, actions.c.seq, actions.c.verb, actions.c.target).where(of_service)
-    chosen = pending.where(OPEN, actions.c.verb == verb.value)
-    if verb is not Verb.REDEPLOY:
-        is_pending = actions.c.state == sa.literal_column("'Pending'")
-        chosen = pending.where(is_pending).order_by(actions.c.seq.desc()).limit(1)
+    c = actions.c
+    of_service = sa.select(c.uuid, c.seq, c.verb, c.target).where(c.service_uuid == service_uuid)
+    if verb is Verb.REDEPLOY:
+        chosen = of_service.where(OPEN, c.verb == verb.value)
+    else:
+        chosen = of_service.where(c.state == sa.literal_column("'Pending'")).order_by(c.seq.desc()).limit(1)
     row = connection.execute(chosen).first()
     return (row.uuid, row.seq) if row and (row.verb, row.target) == (verb.value, target) else None

@@ -93,17 +93,15 @@ class SqlDeliveries(StorePart):
             found = numbers.subquery()
 
             of_page = sa.select(found.c.seq).order_by(found.c.seq.desc()).limit(query.limit).offset(query.offset)
-            chosen = deliveries.c.seq.in_(connection.scalars(of_page).all())
-            rows = connection.execute(select_deliveries().where(chosen).order_by(deliveries.c.seq.desc()))
+            chosen = select_deliveries().where(deliveries.c.seq.in_(connection.scalars(of_page).all()))
+            rows = connection.execute(chosen.order_by(deliveries.c.seq.desc()))
             return Page(objects=tuple(map(delivery_from, rows)), total=count(connection, every) if query.counts else 0)
 
     def delivery(self, viewer: User, service_uuid: str, handler_uuid: str, number: int) -> Delivery:
         with self._database.read() as connection:
             handler = read_one(connection, select_handler(viewer, service_uuid, handler_uuid))
-            chosen = select_deliveries(with_content=True).where(
-                deliveries.c.handler_seq == handler.seq, deliveries.c.seq == number
-            )
-            return delivery_from(read_one(connection, chosen))
+            is_chosen = sa.and_(deliveries.c.handler_seq == handler.seq, deliveries.c.seq == number)
+            return delivery_from(read_one(connection, select_deliveries(with_content=True).where(is_chosen)))
 
     def group_delivery(self, viewer: User, group: int, number: int) -> Delivery:
         with self._database.read() as connection:

@@ -97,8 +97,11 @@ def _make_room(connection: sa.Connection, viewer: User, new: NewFreezeWindow, no
     """Raise ConflictError if the viewer and the admins have `MAX_WINDOWS` for the same subject. If there are that many,
     remove those that are over.
     """
-    same = (_c.service_uuid.is_not_distinct_from(new.service_uuid), _c.stack.is_not_distinct_from(new.stack))
-    others = select_windows().where(*same, sa.or_(users.c.is_admin, users.c.uuid == viewer.uuid))
+    others = select_windows().where(
+        _c.service_uuid.is_not_distinct_from(new.service_uuid),
+        _c.stack.is_not_distinct_from(new.stack),
+        sa.or_(users.c.is_admin, users.c.uuid == viewer.uuid),
+    )
     windows = [window_from(row) for row in connection.execute(others)]
     if len(windows) >= MAX_WINDOWS:
         over = [window.uuid for window in windows if is_over(window, now)]

@@ -78,8 +78,9 @@ class SqlTargets(StorePart, Targets):
         with self._database.write() as connection:
             check_targets(connection, viewer.uuid, added=1)
             _check(connection, viewer, new, None)
-            row = {"uuid": uuid, "user_uuid": viewer.uuid, "created": now, **_columns(new)}
-            connection.execute(sa.insert(targets).values(row))
+            connection.execute(
+                sa.insert(targets).values(uuid=uuid, user_uuid=viewer.uuid, created=now, **_columns(new))
+            )
             return self._record(connection, viewer, AuditEvent.TARGET_CREATED, uuid)
 
     def change_target(self, viewer: User, uuid: str, change: Callable[[Target], NewTarget]) -> Target:
@@ -140,19 +141,27 @@ class SqlTargets(StorePart, Targets):
                     raise ConflictError("the status is not sent again, because a newer one of the commit replaces it")
                 raise ConflictError(f"the notification is {notification.state}: only a dead one can be sent again")
             woken.add(NOTIFICATIONS)
-            uuid_of_target, details = notification.target_uuid, f"notification {uuid}"
-            self._record(connection, viewer, AuditEvent.NOTIFICATION_RETRIED, uuid_of_target, details)
+            self._record(
+                connection,
+                viewer,
+                AuditEvent.NOTIFICATION_RETRIED,
+                notification.target_uuid,
+                f"notification {uuid}",
+            )
             return _read_notification(connection, viewer, uuid)
 
     def retry_dead(self, viewer: User, target_uuid: str) -> int:
         with self._wakeup.write(self._database) as (connection, woken):
             row = _read(connection, viewer, target_uuid, locks=True)
-            of_target = sa.select(notifications.c.seq).where(notifications.c.target_seq == row.seq, DEAD)
-            newest = of_target.order_by(notifications.c.seq.desc()).limit(max(0, MAX_PENDING - row.pending))
+            newest = (
+                sa.select(notifications.c.seq)
+                .where(notifications.c.target_seq == row.seq, DEAD)
+                .order_by(notifications.c.seq.desc())
+                .limit(max(0, MAX_PENDING - row.pending))
+            )
             number = self._queue_again(connection, notifications.c.seq.in_(newest))
             woken.add(NOTIFICATIONS)
-            details = f"notifications: {number}"
-            self._record(connection, viewer, AuditEvent.NOTIFICATION_RETRIED, target_uuid, details)
+            self._record(connection, viewer, AuditEvent.NOTIFICATION_RETRIED, target_uuid, f"notifications: {number}")
             return number
 
     def _queue_again(self, connection: sa.Connection, which: sa.ColumnElement[bool]) -> int:
@@ -242,9 +251,13 @@ def _columns(new: NewTarget) -> dict[str, Any]:
 
 
 def _select_notifications(viewer: User) -> sa.Select[Any]:
-    target_columns = (targets.c.uuid.label("target_uuid"), targets.c.name.label("target_name"))
     return (
-        sa.select(notifications, *target_columns, services.c.full_name)
+        sa.select(
+            notifications,
+            targets.c.uuid.label("target_uuid"),
+            targets.c.name.label("target_name"),
+            services.c.full_name,
+        )
         .join(targets, targets.c.seq == notifications.c.target_seq)
         .outerjoin(services, services.c.uuid == notifications.c.service_uuid)
         .where(_is_visible(viewer))

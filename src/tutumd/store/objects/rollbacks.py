@@ -166,8 +166,11 @@ def _supersede(
     is returned, and request the end of a running one.
     """
     c = actions.c
-    found = sa.select(c.uuid, c.image).where(c.service_uuid == service_uuid, LIVE, c.verb == Verb.ROLLBACK.value)
-    rollbacks = connection.execute(found.where(sa.not_(c.cancel))).all()
+    rollbacks = connection.execute(
+        sa.select(c.uuid, c.image).where(
+            c.service_uuid == service_uuid, LIVE, c.verb == Verb.ROLLBACK.value, sa.not_(c.cancel)
+        )
+    ).all()
     equal = next((row.uuid for row in rollbacks if read_wanted(row.image).number == target.number), None)
     is_superseded = c.verb.in_([Verb.REDEPLOY.value, Verb.ROLLBACK.value])
     others = sa.and_(c.service_uuid == service_uuid, is_superseded, c.uuid.is_distinct_from(equal))

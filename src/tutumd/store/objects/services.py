@@ -72,8 +72,9 @@ class SqlServices(StorePart):
             statement = statement.where(
                 engines.c.name.in_(select_services(viewer).with_only_columns(services.c.engine))
             )
-        rows = self._database.fetch(statement)
-        return tuple(value_from(row, EngineInfo, faults=decode_reasons(row.faults)) for row in rows)
+        return tuple(
+            value_from(row, EngineInfo, faults=decode_reasons(row.faults)) for row in self._database.fetch(statement)
+        )
 
     def services(self, viewer: User, query: Query) -> Page[Service]:
         filters = dict(query.filters)
@@ -95,8 +96,9 @@ class SqlServices(StorePart):
         by = services.c
         groups: list[sa.ColumnElement[Any]] = [by.engine, by.stack, by.bound, SERVICE_STATE.label("state_now")]
         statement: sa.Select[Any] = select_services(viewer).with_only_columns(*groups, number).group_by(*groups)
-        rows = self._database.fetch(statement)
-        return tuple(value_from(row, ServiceGroup, state=ServiceState(row.state_now)) for row in rows)
+        return tuple(
+            value_from(row, ServiceGroup, state=ServiceState(row.state_now)) for row in self._database.fetch(statement)
+        )
 
     def service(self, viewer: User, uuid: str) -> Service:
         with self._database.read() as connection:

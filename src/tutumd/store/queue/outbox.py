@@ -150,8 +150,8 @@ def _choose_success(connection: sa.Connection, ended: Row, covering: Sequence[Ro
 
 def add_started(connection: sa.Connection, action_uuid: str, now: datetime) -> set[str]:
     """Queue a commit status for each commit of a redeploy that begins, and return the topics to publish."""
-    forges = SELECT_COVERING.where(actions.c.uuid == action_uuid, _FORGE)
-    covering = connection.execute(forges.where(actions.c.verb == Verb.REDEPLOY.value)).all()
+    is_redeploy = sa.and_(actions.c.uuid == action_uuid, actions.c.verb == Verb.REDEPLOY.value)
+    covering = connection.execute(SELECT_COVERING.where(is_redeploy, _FORGE)).all()
     if not covering:
         return set()
     new = _list_statuses(connection, covering, Event.ACTION_STARTED, read_revisions(connection, action_uuid))
@@ -163,8 +163,12 @@ def _list_statuses(
 ) -> list[New]:
     """Return commit statuses, and remove the older ones of the same commits that nobody has sent."""
     c = notifications.c
-    is_same = sa.and_(c.revision.in_(revisions), c.target_seq.in_([target.seq for target in forges]), PENDING)
-    older = sa.and_(is_same, c.service_uuid == forges[0].subject)
+    older = sa.and_(
+        c.revision.in_(revisions),
+        c.target_seq.in_([target.seq for target in forges]),
+        c.service_uuid == forges[0].subject,
+        PENDING,
+    )
     # A notifier that stores a result has locked the row: wait for the result, and read it.
     connection.execute(sa.select(c.seq).where(older).with_for_update()).all()
     connection.execute(sa.delete(notifications).where(older, c.lease_until.is_(None)))
@@ -271,8 +275,11 @@ def _trim(connection: sa.Connection, target_seq: int, now: datetime) -> None:
 
 def count(connection: sa.Connection, kind: object, state: NotificationState, number: int = 1) -> None:
     """Count notifications that were sent or died. Two transactions may update the same row, so each updates it late."""
-    values = {"kind": kind, "state": state.value, "number": number}
-    added = insert(connection, notification_totals).values(values)
-    total = {"number": notification_totals.c.number + number}
     if number:
-        connection.execute(added.on_conflict_do_update(index_elements=["kind", "state"], set_=total))
+        connection.execute(
+            insert(connection, notification_totals)
+            .values(kind=kind, state=state.value, number=number)
+            .on_conflict_do_update(
+                index_elements=["kind", "state"], set_={"number": notification_totals.c.number + number}
+            )
+        )

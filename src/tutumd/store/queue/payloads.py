@@ -61,10 +61,9 @@ def read_payload(connection: sa.Connection, notification: Row, *, include_log: b
     if action is None:
         return None
     calls = connection.execute(_SELECT_CALLS, {"seq": action.seq}).all()
-    is_status = notification.revision is not None
-    own = {"revision": notification.revision} if is_status else {"suppressed": notification.suppressed}
+    name = "suppressed" if notification.revision is None else "revision"
+    data = {**_describe(action, calls), name: getattr(notification, name)}
     log_tail = action.log_tail if include_log else ""
-    data = {**_describe(action, calls), **own}
     return payload_of(Event(notification.event), notification.created, data, log_tail)
 
 
@@ -100,10 +99,16 @@ def _describe(row: Row, calls: Sequence[Row]) -> dict[str, Any]:
 
 def read_revisions(connection: sa.Connection, action_uuid: str) -> list[str]:
     """Return the distinct commits that an action's calls deploy, the newest first."""
-    of_action = sa.select(deliveries.c.revision).select_from(actions).join(deliveries, IS_OF_ACTION)
-    distinct = of_action.where(actions.c.uuid == action_uuid, deliveries.c.revision.isnot(None))
-    newest = distinct.group_by(deliveries.c.revision).order_by(sa.func.max(deliveries.c.seq).desc())
-    return list(connection.execute(newest.limit(MAX_REVISIONS)).scalars())
+    newest = (
+        sa.select(deliveries.c.revision)
+        .select_from(actions)
+        .join(deliveries, IS_OF_ACTION)
+        .where(actions.c.uuid == action_uuid, deliveries.c.revision.isnot(None))
+        .group_by(deliveries.c.revision)
+        .order_by(sa.func.max(deliveries.c.seq).desc())
+        .limit(MAX_REVISIONS)
+    )
+    return list(connection.scalars(newest))
 
 
 def reason_of(code: str, text: str) -> dict[str, str]:

@@ -162,8 +162,7 @@ class SqlQueue(SqlEngineSync, SqlDeliveryLog, Queue):
         with self._database.write() as connection:
             # This changes nothing: it raises LeaseLostError, or excludes others.
             leases.update_claimed(connection, claim, token=claim.token)
-            values = {"journal": dict(journal), "abandoned": bool(journal)}
-            connection.execute(sa.update(actions).where(left).values(values))
+            connection.execute(sa.update(actions).where(left).values(journal=dict(journal), abandoned=bool(journal)))
 
     def save_target(self, claim: Claim, target: int, growth: Growth | None = None) -> None:
         with self._database.write() as connection:
@@ -249,8 +248,9 @@ class SqlQueue(SqlEngineSync, SqlDeliveryLog, Queue):
             else:
                 image_rows.record_success(connection, claim, outcome, now)
                 if snapshot is None:
-                    unknown = sa.update(services).where(services.c.uuid == service_uuid)
-                    connection.execute(unknown.values(fingerprint=""))
+                    connection.execute(
+                        sa.update(services).where(services.c.uuid == service_uuid).values(fingerprint="")
+                    )
                 else:
                     image_rows.record_seen(connection, service_uuid, snapshot, now)
             woken |= action_totals.count_ended(connection, [claim.action.uuid])
