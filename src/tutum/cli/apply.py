@@ -7,29 +7,25 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice, starmap
 from shlex import quote
 from typing import Annotated, Any
 
 import typer
 
-from tutum.cli.apply_freezes import WINDOWS, own_windows, plan_windows, window_fields
 from tutum.cli.apply_plan import (
     DEFAULTS,
     GROUP,
-    GROUPS,
-    TARGETS,
     ServicePlan,
     Step,
     label_of_handler,
     make_plans,
     open_settings,
-    own_groups,
-    plan_groups,
-    plan_targets,
+    own,
     services_named,
     target_fields,
+    window_fields,
 )
 from tutum.cli.handler_file import HandlerFileError, read_handler_file
 from tutum.cli.options import complete_service, read_text
@@ -39,9 +35,9 @@ from tutum.errors import ObjectNotFound, TutumApiError
 from tutum.freeze import FreezeWindow
 from tutum.lookup import Utils
 from tutum.notification import NotificationTarget
-from tutum.redaction import shorten
 from tutum.service import Service
 from tutum.settings import origin_of
+from tutum.webhook_group import WebhookGroup
 from tutum.webhook_handler import Handler, WebhookHandler
 
 DIFFERS_EXIT_CODE = 1
@@ -75,10 +71,7 @@ def apply(
     """
     try:
         text, shown = read_text("FILE", file), "stdin" if file == "-" else printable(file)
-        wanted = read_handler_file(text, shown, os.environ)
-        plans = [*make_plans(wanted.services, prune=prune), *plan_targets(wanted.targets, prune=prune)]
-        plans += plan_groups(wanted.groups, prune=prune)
-        plans += plan_windows(wanted.freezes, prune=prune)
+        plans = make_plans(read_handler_file(text, shown, os.environ), prune=prune)
     except HandlerFileError as error:
         for problem in error.args:
             print(f"tutum: {printable(problem, keep=chr(10))}", file=sys.stderr)
@@ -108,7 +101,7 @@ def _describe(plans: Sequence[ServicePlan]) -> Iterator[str]:
         yield from (f"  {note}" for note in plan.notes)
     verbs = [step.verb for plan in plans for step in plan.steps]
     unchanged = sum(plan.unchanged for plan in plans)
-    has_others = not {GROUPS, TARGETS, WINDOWS}.isdisjoint(plan.title for plan in plans)
+    has_others = any(plan.noun for plan in plans)
     if not verbs:
         shown = "everything is" if has_others else count(unchanged, "handler")
         yield f"Nothing to do: {shown} as the file says."
@@ -156,15 +149,14 @@ def export(
     It holds no secret: it names variables instead.
     """
     writer = _Writer()
-    blocks = ["\n".join(writer.lines_of(service)) for service in _services(services or [])]
+    blocks = [block for service in _services(services or []) for block in writer.service(service)]
     what = "Webhook handlers"
     if not services:
         what += ", groups, notification targets and freeze windows"
-        blocks += ["\n".join(writer.lines_of_group(group)) for group in own_groups()]
-        blocks += ["\n".join(writer.lines_of_target(target)) for target in NotificationTarget.list()]
-        for window in own_windows():
-            fields = window_fields(window, _service_of(window))
-            blocks.append("\n".join(["[[freeze]]", *starmap(toml_line, fields.items())]))
+        blocks += [writer.group(group) for group in own(WebhookGroup().list())]
+        blocks += [writer.target(target) for target in NotificationTarget.list()]
+        windows = own(FreezeWindow.list())
+        blocks += [_block("freeze", window_fields(window, _service_of(window))) for window in windows]
     head = [f"# {what} of {origin_of(current_client().base_url)}, for: tutum apply FILE"]
     if names := writer.variables:
         head.append("# Secrets are not exported. These variables must hold them when the file is applied:")
@@ -186,7 +178,7 @@ def _services(identifiers: Sequence[str]) -> list[Service]:
 
 
 class _Writer:
-    """Writes services.
+    """Writes blocks of the file.
 
     Attributes:
         variables: Variables that the file names for secrets.
@@ -197,37 +189,29 @@ class _Writer:
         self.variables: list[str] = []
         self.notes: list[str] = []
 
-    def lines_of(self, service: Service) -> Iterator[str]:
-        """Yield the lines of a service and its handlers."""
-        yield "[[service]]"
-        yield from starmap(toml_line, _reference(service).items())
+    def service(self, service: Service) -> Iterator[str]:
+        """Yield a service and its handlers."""
+        yield _block("service", _reference(service))
         handlers = WebhookHandler.fetch(service).list()
         names = [handler.name for handler in handlers]
         for handler in handlers:
-            if not handler.name:
-                yield self._remark(
-                    f"not exported: {label_of_handler(handler)} of {service.shown_name}: a file needs names"
-                )
-                continue
-            yield "\n[[service.handler]]"
-            if names.count(handler.name) > 1:
+            if handler.name and names.count(handler.name) > 1:
                 yield self._remark(
                     f"{names.count(handler.name)} handlers have the name {handler.name}; rename all but one: "
                     f"tutum webhook-handler set {quote(service.shown_name)} {handler.uuid[:8]} -n NEW"
                 )
-            yield from self._entries(handler, f"{service.shown_name} {handler.name}")
+            of = f" of {service.shown_name}"
+            yield self._handler("service.handler", handler, f"{service.shown_name} {handler.name}", of=of)
 
-    def lines_of_group(self, group: Handler) -> Iterator[str]:
-        """Yield the lines of a webhook group."""
-        if not group.name:
-            yield self._remark(f"not exported: the webhook group {shorten(group.uuid)}: a file needs names")
-            return
-        yield "[[group]]"
+    def group(self, group: Handler) -> str:
+        """Return a webhook group."""
         services = list(map(_name_of, group.services or [])) or None
-        yield from self._entries(Handler(group, services=services), group.name)
+        return self._handler("group", Handler(group, services=services), group.name, noun="the webhook group ")
 
-    def _entries(self, handler: Handler, label: str) -> Iterator[str]:
-        """Yield the entries of a handler or group. `label` is for the variables of its secrets."""
+    def _handler(self, table: str, handler: Handler, label: str, *, noun: str = "", of: str = "") -> str:
+        """Return a handler or group. `label` is for the variables of its secrets."""
+        if not handler.name:
+            return self._remark(f"not exported: {noun}{label_of_handler(handler)}{of}: a file needs names")
         kept = [name for name, default in DEFAULTS.items() if handler.get(name, default) != default]
         body = {name: handler[name] for name in ("name", "operation", *kept) if name in handler}
         if "verify" in body:
@@ -235,18 +219,17 @@ class _Writer:
             number = verify.pop("secrets_set", 1)
             # Identity tokens need no secrets.
             body["verify"] = verify | ({"secrets": self._name_variables(f"{label} secret", number)} if number else {})
-        yield from starmap(toml_line, body.items())
+        return _block(table, body)
 
     def _remark(self, text: str) -> str:
         self.notes.append(printable(text))
         return f"# {self.notes[-1]}"
 
-    def lines_of_target(self, target: NotificationTarget) -> Iterator[str]:
-        """Yield the lines of a notification target."""
-        yield "[[notification]]"
+    def target(self, target: NotificationTarget) -> str:
+        """Return a notification target."""
         secret = [key for key in target.settings if key not in open_settings(target)]
         variables = {key: self._name_variables(f"{target.name} {key}", 1)[0] for key in secret}
-        yield from starmap(toml_line, target_fields(target, _service_of(target), variables).items())
+        return _block("notification", target_fields(target, _service_of(target), variables))
 
     def _name_variables(self, text: str, number: int) -> list[str]:
         """Return references to variables that no other secret of the file has, named after a text."""
@@ -281,6 +264,10 @@ def _name_of(uuid: str) -> str:
     except ObjectNotFound:  # the user does not see it any more
         return uuid
     return found["name"] if len(found) == 1 else uuid
+
+
+def _block(table: str, fields: Mapping[str, Any]) -> str:
+    return "\n".join([f"[[{table}]]", *starmap(toml_line, fields.items())])
 
 
 def toml_line(key: str, value: Any) -> str:

@@ -1,5 +1,5 @@
-"""Compares handlers and notification targets of a file with those of the server: what `tutum apply` would do. And the
-entries of targets for `tutum export`.
+"""Compares handlers, groups, notification targets and freeze windows of a file with those of the server: what `tutum
+apply` would do.
 """
 
 import difflib
@@ -7,14 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from shlex import quote
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
-from tutum.cli.handler_file import HandlerFileError, WantedObject, WantedService
+from tutum.cli.handler_file import HandlerFileError, Wanted, WantedObject, WantedService
 from tutum.cli.handler_text import describe, state_of
 from tutum.cli.options import with_names
 from tutum.cli.output import age
 from tutum.client import current_client
 from tutum.errors import NonUniqueIdentifier, ObjectNotFound, TutumApiError
+from tutum.freeze import FIELDS as FREEZE_FIELDS
+from tutum.freeze import FreezeWindow
 from tutum.lookup import pick
 from tutum.notification import FIELDS as TARGET_FIELDS
 from tutum.notification import NotificationTarget
@@ -23,15 +25,15 @@ from tutum.service import Service
 from tutum.webhook_group import OWN_FIELDS, WebhookGroup
 from tutum.webhook_handler import FIELDS, Handler, WebhookHandler, Webhooks
 
-GROUPS = "webhook groups"
 GROUP = "the webhook group"
-TARGETS = "notification targets"
-_NOUN = "the notification target"
 _MASK = "…"
 Verb = Literal["add", "change", "remove"]
 DEFAULTS: dict[str, Any] = OWN_FIELDS | {name: entry["default"] for name, entry in FIELDS.items()}
 """The fields of handlers and groups with their defaults."""
 _SELECTOR = {"services", "stack", "engine", "match"}
+Entry = TypeVar("Entry", bound=WantedObject)
+Result = TypeVar("Result")
+Owned = TypeVar("Owned", Handler, FreezeWindow)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,25 +80,45 @@ class ServicePlan:
         """Return a step of this plan."""
         return Step(verb=verb, noun=self.noun, service=self.service, name=name, take=take, details=details)
 
-    def add(self, wanted: Sequence[WantedObject], plan_object: Callable[[dict[str, Any]], Step | None]) -> None:
+    def addition(self, named: Mapping[str, Any], fields: Mapping[str, Any], take: Callable[[], object]) -> Step:
+        """Return the step that creates an object of the file with the `fields` that the server has planned."""
+        details = [named[key] for key in ("operation", "kind") if key in named]
+        shown = _with_names_of(named, fields)
+        details += [f"{name}: {describe(value)}" for name, value in shown.items() if name != "name"]
+        return self.step("add", named["name"], take, details)
+
+    def change(
+        self,
+        named: Mapping[str, Any],
+        before: Mapping[str, Any],
+        changes: Mapping[str, Any],
+        take: Callable[[], object],
+    ) -> Step | None:
+        """Return the step that changes an object as the server has planned; None without changes."""
+        details = [
+            f"{name}: other secrets"
+            if before.get(name) == value
+            else f"{name}: {describe(before.get(name))} → {describe(value)}"
+            for name, value in _with_names_of(named, changes).items()
+        ]
+        return self.step("change", named["name"], take, details) if changes else None
+
+    def add(self, wanted: Sequence[WantedObject], plan_object: Callable[[Mapping[str, Any]], Step | None]) -> None:
         """Add the steps for objects of the file, from their fields; None: an object is as the file says.
 
         Raises:
             HandlerFileError: Lists everything that cannot be done.
         """
-        problems: list[str] = []
-        for each in wanted:
-            try:
-                step = plan_object(dict(each.body))
-            except TutumApiError as error:
-                if error.status != 400 and not isinstance(error, (ObjectNotFound, NonUniqueIdentifier)):
-                    raise
-                problems.append(f"{each.place}: {error.message}")
-                continue
-            self.steps += [step] if step else []
-            self.unchanged += step is None
-        if problems:
-            raise HandlerFileError(*problems)
+        steps = _plan_each(wanted, lambda each: plan_object(each.body))
+        self.steps += filter(None, steps)
+        self.unchanged += steps.count(None)
+
+    def note_disabled(self, found: Handler | NotificationTarget, named: Mapping[str, Any]) -> None:
+        """Add a note if an object stays disabled. Somebody may have disabled it for a reason that is not in a
+        repository.
+        """
+        if getattr(found, "enabled", True) is False and "enabled" not in named:
+            self.notes.append(f"Note: {found.name} is disabled and stays so, as the file does not set enabled")
 
     def with_removals(self, steps: Sequence[Step], *, prune: bool) -> Self:
         """Add the removals of what is not in the file; without `prune`, only a note."""
@@ -107,35 +129,52 @@ class ServicePlan:
         return self
 
 
-def make_plans(wanted: Sequence[WantedService], *, prune: bool) -> list[ServicePlan]:
+def make_plans(wanted: Wanted, *, prune: bool) -> list[ServicePlan]:
     """Return the plans that make the server match the file. Nothing is done.
 
     Args:
-        prune: Remove the handlers of the file's services that are not in the file.
+        prune: Remove the handlers of the file's services that are not in the file. If it names a group, a target or a
+            window, also the user's other groups, targets or windows.
 
     Raises:
         HandlerFileError: Lists everything that cannot be done.
         TutumApiError: The server cannot be reached.
     """
-    problems: list[str] = []
     found: dict[str, WantedService] = {}
-    plans: list[ServicePlan] = []
-    for entry in wanted:
-        try:
-            service = find_service(entry.name, entry.engine)
-        except (ObjectNotFound, NonUniqueIdentifier) as error:
-            problems.append(f"{entry.place}: {error.message}")
-            continue
+
+    def plan_service(entry: WantedService) -> ServicePlan:
+        service = find_service(entry.body["name"], entry.body.get("engine", ""))
+        plan = _plan_service(service, entry, prune=prune)
         first = found.setdefault(service.uuid, entry)
         if first is not entry:
-            problems.append(f"{entry.place}: this is the same service as {first.place}")
+            raise HandlerFileError(f"{entry.place}: this is the same service as {first.place}")
+        return plan
+
+    others = ((_plan_targets, wanted.targets), (_plan_groups, wanted.groups), (_plan_windows, wanted.freezes))
+    plans = _plan_each(wanted.services, plan_service)
+    return plans + [plan(objects, prune=prune) for plan, objects in others if objects]
+
+
+def _plan_each(wanted: Sequence[Entry], plan: Callable[[Entry], Result]) -> list[Result]:
+    """Return the result for each entry of the file.
+
+    Raises:
+        HandlerFileError: Lists everything that cannot be done.
+    """
+    results: list[Result] = []
+    problems: list[str] = []
+    for each in wanted:
         try:
-            plans.append(_plan_service(service, entry, prune=prune))
+            results.append(plan(each))
         except HandlerFileError as error:
             problems += error.args
+        except TutumApiError as error:
+            if error.status != 400 and not isinstance(error, (ObjectNotFound, NonUniqueIdentifier)):
+                raise
+            problems.append(f"{each.place}: {error.message}")
     if problems:
         raise HandlerFileError(*problems)
-    return plans
+    return results
 
 
 def find_service(name: str, engine: str) -> Service:
@@ -171,24 +210,43 @@ def _hint(name: str, elsewhere: Sequence[Service]) -> str:
     return f": did you mean {near[0]}?" if near else ""
 
 
+def _with_uuids(named: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields of the file, with the UUIDs of services instead of their names."""
+    body = dict(named)
+    if body.get("service"):
+        body["service"] = find_service(str(body["service"]), "").uuid
+    if isinstance(body.get("services"), list):
+        body["services"] = [find_service(str(name), "").uuid for name in body["services"]]
+    return body
+
+
+def _with_names_of(named: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields of the API, with the names of services that the file has."""
+    return {**fields, **{name: named.get(name) for name in ("service", "services") if name in fields}}
+
+
 def _plan_service(service: Service, entry: WantedService, *, prune: bool) -> ServicePlan:
-    handlers = WebhookHandler.fetch(service).list()
     plan = ServicePlan(title=f"{service.shown_name} on {service.engine}", service=service.shown_name)
     if service.gone_since:
         plan.notes.append(f"Note: it is gone since {service.gone_since}: the handlers are for when it comes back")
-    others = _plan_handlers(plan, partial(WebhookHandler, service), handlers, entry.handlers)
-    if others and any(step.verb == "add" for step in plan.steps):
-        plan.notes.append(
-            "Note: a handler with another name is a new one, with a new URL. To keep the URL, rename it first: "
-            f"tutum webhook-handler set {quote(service.shown_name)} OLD --name NEW"
-        )
-    return plan.with_removals(others, prune=prune)
+    make = partial(WebhookHandler, service)
+    return _plan_handlers(plan, make, make().list(), entry.handlers, prune=prune)
+
+
+def _plan_groups(wanted: Sequence[WantedObject], *, prune: bool) -> ServicePlan:
+    plan = ServicePlan(title="webhook groups", noun=GROUP)
+    return _plan_handlers(plan, WebhookGroup, own(WebhookGroup().list()), wanted, prune=prune)
 
 
 def _plan_handlers(
-    plan: ServicePlan, make: Callable[[], Webhooks], handlers: Sequence[Handler], wanted: Sequence[WantedObject]
-) -> list[Step]:
-    """Add the steps for the handlers or groups of the file to a plan, and return those that remove all others.
+    plan: ServicePlan,
+    make: Callable[[], Webhooks],
+    handlers: Sequence[Handler],
+    wanted: Sequence[WantedObject],
+    *,
+    prune: bool,
+) -> ServicePlan:
+    """Return a plan with the steps for handlers or groups.
 
     Args:
         make: Returns what they belong to, with nothing to save.
@@ -196,31 +254,37 @@ def _plan_handlers(
     Raises:
         HandlerFileError: Lists everything that cannot be done.
     """
-
     webhooks = make()
 
-    def plan_handler(body: dict[str, Any]) -> Step | None:
+    def plan_handler(named: Mapping[str, Any]) -> Step | None:
+        body = _with_uuids(named)
         same = [handler for handler in handlers if handler.name == body["name"]]
-        if same and same[0].get("enabled") is False and "enabled" not in body:
-            plan.notes.append(f"Note: {body['name']} is disabled and stays so, as the file does not set enabled")
-        services = body.get("services")
-        if isinstance(services, list):
-            body["services"] = [find_service(str(name), "").uuid for name in services]
-        return _plan_change(plan, webhooks, same, body) if same else _plan_addition(plan, make(), body)
+        if same:
+            plan.note_disabled(same[0], body)
+            return _plan_change(plan, webhooks, same, named, body)
+        new = make()
+        new.add(**body)
+        [fields] = new.plan_save()
+        return plan.addition(named, fields, new.save)
 
     plan.add(wanted, plan_handler)
     names = {each.body["name"] for each in wanted}
-    return [_plan_removal(plan, webhooks, handler) for handler in handlers if handler.name not in names]
+    removals = [_plan_removal(plan, webhooks, handler) for handler in handlers if handler.name not in names]
+    if plan.service and removals and any(step.verb == "add" for step in plan.steps):
+        plan.notes.append(
+            "Note: a handler with another name is a new one, with a new URL. To keep the URL, rename it first: "
+            f"tutum webhook-handler set {quote(plan.service)} OLD --name NEW"
+        )
+    return plan.with_removals(removals, prune=prune)
 
 
-def _plan_addition(plan: ServicePlan, new: Webhooks, body: dict[str, Any]) -> Step:
-    new.add(**body)
-    [fields] = map(with_names, new.plan_save())
-    details = [f"{name}: {describe(value)}" for name, value in fields.items() if name != "name"]
-    return plan.step("add", body["name"], new.save, [*([body["operation"]] if "operation" in body else []), *details])
-
-
-def _plan_change(plan: ServicePlan, webhooks: Webhooks, same: Sequence[Handler], wanted: dict[str, Any]) -> Step | None:
+def _plan_change(
+    plan: ServicePlan,
+    webhooks: Webhooks,
+    same: Sequence[Handler],
+    named: Mapping[str, Any],
+    body: Mapping[str, Any],
+) -> Step | None:
     """Return the step to perform; None if the handler matches the file. Fields that the file does not set are reset."""
     handler, *others = same
     if others:
@@ -228,23 +292,18 @@ def _plan_change(plan: ServicePlan, webhooks: Webhooks, same: Sequence[Handler],
         raise TutumApiError(
             f"there are {len(same)} handlers of this name: rename or remove all but one, by UUID: {listed}", status=400
         )
-    if handler.get("operation") != wanted.get("operation"):
+    if handler.get("operation") != named.get("operation"):
         raise TutumApiError(
             f"its operation is {handler.operation}, which cannot be changed: choose another name, or remove it first",
             status=400,
         )
-    # Somebody may have disabled it for a reason that is not in a repository, so `enabled` is not reset.
     defaults = {name: None for name in DEFAULTS if name in handler and name != "enabled"}
-    body = defaults | {name: value for name, value in wanted.items() if name in DEFAULTS}
-    changes = webhooks.plan_update(handler.uuid, **body)
-    if not changes:
-        return None
+    fields = defaults | {name: value for name, value in body.items() if name in DEFAULTS}
+    changes = webhooks.plan_update(handler.uuid, **fields)
     # The server takes the selector of a group as a whole.
     parts = {*changes, *(_SELECTOR if _SELECTOR & changes.keys() else ())}
-    sent = {name: value for name, value in body.items() if name in parts}
-    before, after = with_names(handler), with_names(changes)
-    details = [_difference(name, before.get(name), value) for name, value in after.items()]
-    return plan.step("change", wanted["name"], partial(webhooks.update, handler.uuid, **sent), details)
+    sent = {name: value for name, value in fields.items() if name in parts}
+    return plan.change(named, with_names(handler), changes, partial(webhooks.update, handler.uuid, **sent))
 
 
 def _plan_removal(plan: ServicePlan, webhooks: Webhooks, handler: Handler) -> Step:
@@ -254,89 +313,40 @@ def _plan_removal(plan: ServicePlan, webhooks: Webhooks, handler: Handler) -> St
     return plan.step("remove", label_of_handler(handler), partial(webhooks.delete, handler.uuid), [details])
 
 
-def _difference(name: str, before: Any, after: Any) -> str:
-    return f"{name}: other secrets" if before == after else f"{name}: {describe(before)} → {describe(after)}"
-
-
 def label_of_handler(handler: Handler) -> str:
     """Return the handler's name; without a name, the start of its UUID."""
     return handler.name or f"{shorten(handler.uuid)} (without a name)"
 
 
-def own_groups() -> list[Handler]:
-    """Return the groups of the user."""
+def own(objects: Sequence[Owned]) -> list[Owned]:
+    """Return those of some groups or windows that the user created."""
     name = current_client().send("GET", "whoami").body["user"]
-    return [group for group in WebhookGroup().list() if group.owner == name]
+    return [each for each in objects if each.owner == name]
 
 
-def plan_groups(wanted: Sequence[WantedObject], *, prune: bool) -> list[ServicePlan]:
-    """Return the plan for a file's groups; none if the file names no group. Nothing is done.
-
-    Args:
-        prune: Remove the user's groups that are not in the file.
-
-    Raises:
-        HandlerFileError: Lists everything that cannot be done.
-        TutumApiError: The server cannot be reached.
-    """
-    if not wanted:
-        return []
-    plan = ServicePlan(title=GROUPS, noun=GROUP)
-    return [plan.with_removals(_plan_handlers(plan, WebhookGroup, own_groups(), wanted), prune=prune)]
-
-
-def plan_targets(wanted: Sequence[WantedObject], *, prune: bool) -> list[ServicePlan]:
-    """Return the plan for a file's targets; none if the file names no target. Nothing is done.
-
-    Args:
-        prune: Remove the targets that are not in the file.
-
-    Raises:
-        HandlerFileError: Lists everything that cannot be done.
-        TutumApiError: The server cannot be reached.
-    """
-    if not wanted:
-        return []
+def _plan_targets(wanted: Sequence[WantedObject], *, prune: bool) -> ServicePlan:
     found = {target.name: target for target in NotificationTarget.list()}
-    plan = ServicePlan(title=TARGETS)
+    plan = ServicePlan(title="notification targets", noun="the notification target")
 
-    def plan_target(body: dict[str, Any]) -> Step | None:
-        target = found.pop(body["name"], None)
-        if target and not target.enabled and "enabled" not in body:
-            plan.notes.append(f"Note: {target.name} is disabled and stays so, as the file does not set enabled")
-        return _plan_target(target, body)
+    def plan_target(named: Mapping[str, Any]) -> Step | None:
+        """Fields that the file does not set are reset."""
+        target = found.pop(named["name"], None)
+        body = _with_uuids(named)
+        if target is None:
+            new = NotificationTarget.create(**body)
+            return plan.addition(named, new.plan(), new.save)
+        plan.note_disabled(target, named)
+        before = target.get_all_attributes() | {"service": target.service_name}
+        defaults = {name: None for name in TARGET_FIELDS if name != "enabled"}
+        # Secrets that the file does not set stay.
+        settings = dict.fromkeys(open_settings(target)) | body["settings"]
+        for name, value in (defaults | body | {"settings": settings}).items():
+            setattr(target, name, value)
+        return plan.change(named, before, target.plan(), target.save)
 
     plan.add(wanted, plan_target)
-    removals = [
-        Step(verb="remove", noun=_NOUN, name=each.name, take=each.delete, details=[each.kind])
-        for each in found.values()
-    ]
-    return [plan.with_removals(removals, prune=prune)]
-
-
-def _plan_target(target: NotificationTarget | None, body: dict[str, Any]) -> Step | None:
-    """Return the step to perform; None if the target matches the file. Fields that the file does not set are reset."""
-    service = str(body["service"]) if body.get("service") else None
-    if service:
-        body["service"] = find_service(service, "").uuid
-    if target is None:
-        before, target = {}, NotificationTarget.create()
-    else:
-        before = target.get_all_attributes()
-        body = {field: None for field in TARGET_FIELDS if field != "enabled"} | body
-        # Secrets that the file does not set stay.
-        body["settings"] = dict.fromkeys(open_settings(target)) | body["settings"]
-    for name, value in body.items():
-        setattr(target, name, value)
-    changes = target.plan()
-    if before and not changes:
-        return None
-    texts = {field: describe(value) for field, value in changes.items()}
-    texts |= {"service": service} if service and "service" in changes else {}
-    details = [f"{field}: {text}" for field, text in texts.items()]
-    if before:
-        return Step(verb="change", noun=_NOUN, name=body["name"], take=target.save, details=details)
-    return Step(verb="add", noun=_NOUN, name=body["name"], take=target.save, details=[body["kind"], *details])
+    removals = [plan.step("remove", each.name, each.delete, [each.kind]) for each in found.values()]
+    return plan.with_removals(removals, prune=prune)
 
 
 def open_settings(target: NotificationTarget) -> dict[str, Any]:
@@ -355,3 +365,36 @@ def target_fields(target: NotificationTarget, service: str | None, variables: Ma
     fields = target.get_all_attributes() | {"service": service}
     kept = {name: fields[name] for name, default in TARGET_FIELDS.items() if fields[name] not in (default, [])}
     return {"name": target.name, "kind": target.kind, "settings": settings, **kept}
+
+
+def _plan_windows(wanted: Sequence[WantedObject], *, prune: bool) -> ServicePlan:
+    windows = own(FreezeWindow.list())
+    found = [window_fields(window, window.service and window.service.split("/")[-2]) for window in windows]
+    bodies: list[dict[str, Any]] = []
+    plan = ServicePlan(title="freeze windows", noun="the freeze window")
+
+    def plan_window(named: Mapping[str, Any]) -> Step | None:
+        body = {name: value for name, value in _with_uuids(named).items() if value != FREEZE_FIELDS[name]}
+        bodies.append(body)
+        take = partial(current_client().send, "POST", "freeze", body=body)
+        return None if body in found else _window_step(plan, "add", named, take)
+
+    plan.add(wanted, plan_window)
+    removals = [
+        _window_step(plan, "remove", window_fields(window, window.service_name), window.delete)
+        for window, fields in zip(windows, found, strict=True)
+        if fields not in bodies
+    ]
+    return plan.with_removals(removals, prune=prune)
+
+
+def window_fields(window: FreezeWindow, service: str | None) -> dict[str, Any]:
+    """Return the entries of the file for a window. `service` names its service."""
+    fields = {**window.get_all_attributes(), "service": service}
+    return {name: fields[name] for name, default in FREEZE_FIELDS.items() if fields[name] != default}
+
+
+def _window_step(plan: ServicePlan, verb: Verb, fields: Mapping[str, Any], take: Callable[[], object]) -> Step:
+    subject = fields.get("service") or fields.get("stack") or "the server"
+    details = f"{fields.get('tz', 'UTC')}, {fields.get('reason', '')}"
+    return plan.step(verb, f"{fields['from']} to {fields['to']} of {subject}", take, [details])

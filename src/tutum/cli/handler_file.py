@@ -17,6 +17,14 @@ from tutum.webhook_group import FIELDS as GROUP_FIELDS
 from tutum.webhook_handler import FIELDS
 
 _EXAMPLES = {"name": "web", "engine": "docker", "kind": "webhook", "from": "Fri 16:00", "to": "Mon 06:00"}
+_TABLES: dict[str, tuple[str, Sequence[str], Iterable[str]]] = {
+    "service": ("a service", ("name",), ("engine", "handler")),
+    "service.handler": ("a handler", ("name",), ("operation", *FIELDS)),
+    "group": ("a group", ("name",), GROUP_FIELDS),
+    "notification": ("a notification", ("name", "kind"), ("settings", *TARGET_FIELDS)),
+    "freeze": ("a freeze window", ("from", "to"), FREEZE_FIELDS),
+}
+"""What an object of each table without a name is called, the texts that it must have, and its other fields."""
 
 
 class HandlerFileError(Exception):
@@ -37,18 +45,10 @@ class WantedObject:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WantedService:
-    """A service of the file.
+class WantedService(WantedObject):
+    """A service of the file. Its `body` has its name for people (`shop/web`), and maybe the engine."""
 
-    Attributes:
-        name: Name for people: `shop/web`.
-        engine: Narrows the name; empty for any.
-    """
-
-    place: str
-    name: str
-    engine: str
-    handlers: tuple[WantedObject, ...]
+    handlers: Sequence[WantedObject]
 
 
 class Wanted(NamedTuple):
@@ -77,128 +77,119 @@ def read_handler_file(text: str, file: str, variables: Mapping[str, str]) -> Wan
         document = json.loads(json.dumps(document, default=lambda date: date.isoformat()), parse_constant=str)
     except (ValueError, RecursionError) as error:
         raise HandlerFileError(f"{file}: this is not TOML: {error}") from error
-    reader = _Reader(file, _find_lines(text, r"service\s*(\.\s*handler\s*)?"), variables)
+    reader = _Reader(file, {table: _find_lines(text, table) for table in _TABLES}, variables)
     reader.refuse_unknown(document, ("service", "group", "notification", "freeze"), file)
-    services = [reader.read_service(table) for table in reader.tables(document, "service", file)]
-    reader.lines = _find_lines(text, "group")
-    groups = [reader.read_group(table) for table in reader.tables(document, "group", file)]
-    reader.lines = _find_lines(text, "notification")
-    targets = [reader.read_target(table) for table in reader.tables(document, "notification", file)]
-    for objects in (groups, targets):
-        reader.refuse_twice([(each.place, each.body["name"]) for each in objects])
-    reader.lines = _find_lines(text, "freeze")
-    freezes = [reader.read_freeze(table) for table in reader.tables(document, "freeze", file)]
+    wanted = Wanted(
+        services=reader.read_services(document),
+        groups=reader.read(document, "group", file),
+        targets=reader.read(document, "notification", file),
+        freezes=reader.read(document, "freeze", file),
+    )
     if reader.problems:
         raise HandlerFileError(*reader.problems)
-    return Wanted(services, groups, targets, freezes)
+    return wanted
 
 
 def _find_lines(text: str, table: str) -> Iterator[int]:
-    """Return the numbers of the lines that begin a table, whose name is a regular expression."""
-    header = re.compile(rf"\s*\[\[\s*{table}\s*\]\]")
+    """Return the numbers of the lines that begin a table."""
+    name = r"\s*\.\s*".join(table.split("."))
+    header = re.compile(rf"\s*\[\[\s*{name}\s*\]\]")
     return iter([number for number, line in enumerate(text.splitlines(), start=1) if header.match(line)])
 
 
 @dataclass(slots=True)
 class _Reader:
     file: str
-    lines: Iterator[int]
+    lines: Mapping[str, Iterator[int]]
     variables: Mapping[str, str]
     problems: list[str] = field(default_factory=list)
 
-    def read_service(self, table: Mapping[str, Any]) -> WantedService:
-        place = f"{self._next_place()}: {table.get('name') or 'a service'}"
-        name = self._text(table, "name", place)
-        engine = self._text(table, "engine", place) if "engine" in table else ""
-        self.refuse_unknown(table, ("name", "engine", "handler"), place)
-        handlers = tuple(self._handler(each, name) for each in self.tables(table, "handler", place))
-        self.refuse_twice([(each.place, each.body["name"]) for each in handlers])
-        return WantedService(place=place, name=name, engine=engine, handlers=handlers)
+    def read_services(self, document: Mapping[str, Any]) -> list[WantedService]:
+        services = []
+        for service in self._read_tables(document, "service", self.file):
+            if "engine" in service.body:
+                self._text(service.body, "engine", service.place)
+            handlers = self.read(service.body, "service.handler", service.place, of=f" of {service.body['name']}")
+            for handler in handlers:
+                handler.body["operation"] = str(handler.body.get("operation", "REDEPLOY")).upper()
+            services.append(WantedService(place=service.place, body=service.body, handlers=handlers))
+        return services
 
-    def read_group(self, table: Mapping[str, Any]) -> WantedObject:
-        place = f"{self._next_place()}: {table.get('name') or 'a group'}"
-        self.refuse_unknown(table, ("name", *GROUP_FIELDS), place)
-        body = {**table, "name": self._text(table, "name", place)}
-        if "verify" in table:
-            body["verify"] = self._fill_secrets(table["verify"], place)
-        return WantedObject(place=place, body=body)
+    def read(self, parent: Mapping[str, Any], table: str, place: str, *, of: str = "") -> list[WantedObject]:
+        """Return the objects of a table, with their secrets. `of` follows their names in errors."""
+        objects = self._read_tables(parent, table, place, of)
+        names = [each.body["name"] for each in objects if each.body.get("name")]
+        for each in objects:
+            if names.count(each.body.get("name")) > 1:
+                self.problems.append(f"{each.place}: stands in the file twice")
+            if table == "notification":
+                self._fill_settings(each)
+            elif "verify" in each.body:
+                self._fill_verify(each)
+        return objects
 
-    def read_target(self, table: Mapping[str, Any]) -> WantedObject:
-        place = f"{self._next_place()}: {table.get('name') or 'a notification'}"
-        self.refuse_unknown(table, ("name", "kind", "settings", *TARGET_FIELDS), place)
-        name, kind, settings = self._text(table, "name", place), self._text(table, "kind", place), table.get("settings")
+    def _read_tables(self, parent: Mapping[str, Any], table: str, place: str, of: str = "") -> list[WantedObject]:
+        noun, needed, others = _TABLES[table]
+        objects = []
+        for entries in self._tables(parent, table, place):
+            line = next(self.lines[table], None)
+            where = self.file if line is None else f"{self.file}:{line}"
+            own_place = f"{where}: {entries.get('name') or noun}{of}"
+            self.refuse_unknown(entries, (*needed, *others), own_place)
+            texts = {key: self._text(entries, key, own_place) for key in needed}
+            objects.append(WantedObject(place=own_place, body={**entries, **texts}))
+        return objects
+
+    def _tables(self, parent: Mapping[str, Any], table: str, place: str) -> list[Mapping[str, Any]]:
+        key = table.rpartition(".")[2]
+        value = parent.get(key, [])
+        if isinstance(value, list) and all(isinstance(each, dict) for each in value):
+            return value
+        self.problems.append(f"{place}: {key} must be written as [[{table}]], with two brackets")
+        return []
+
+    def _fill_settings(self, target: WantedObject) -> None:
+        settings = target.body.get("settings")
         if not isinstance(settings, dict):
-            self.problems.append(f'{place} lacks its settings, as in settings = {{ url = "${{ONCALL_URL}}" }}')
+            self.problems.append(f'{target.place} lacks its settings, as in settings = {{ url = "${{ONCALL_URL}}" }}')
             settings = {}
-        filled = {key: self._fill(key, value, kind, place) for key, value in settings.items()}
-        return WantedObject(place=place, body={**table, "name": name, "kind": kind, "settings": filled})
+        secret = SECRET_SETTINGS.get(target.body["kind"], ())
+        rules = {key: f'{key} must be a variable, such as "${{ONCALL_SECRET}}"' for key in secret}
+        target.body["settings"] = {
+            key: self._fill(value, target.place, key, rules.get(key)) for key, value in settings.items()
+        }
 
-    def read_freeze(self, table: Mapping[str, Any]) -> WantedObject:
-        place = f"{self._next_place()}: a freeze window"
-        self.refuse_unknown(table, FREEZE_FIELDS, place)
-        times = {key: self._text(table, key, place) for key in ("from", "to")}
-        return WantedObject(place=place, body={**table, **times})
-
-    def _fill(self, key: str, value: Any, kind: str, place: str) -> Any:
-        """Return the value of a setting, or of the variable that stands for it."""
-        match = VARIABLE.fullmatch(str(value))
-        if match and not self.variables.get(match[1]):
-            self.problems.append(f"{place}: the variable {match[1]} is not set: it must hold {key}")
-        elif not match and key in SECRET_SETTINGS.get(kind, ()):
-            # The value may be a secret, so the text does not quote it.
-            self.problems.append(
-                f'{place}: {key} must be a variable, such as "${{ONCALL_SECRET}}": a secret in a file ends up in the '
-                "repository"
-            )
-        return self.variables.get(match[1]) if match else value
-
-    def refuse_twice(self, named: Sequence[tuple[str, str]]) -> None:
-        """Add a problem for each entry whose name occurs several times."""
-        names = [name for _, name in named]
-        self.problems += [f"{place}: stands in the file twice" for place, name in named if names.count(name) > 1]
-
-    def _handler(self, table: Mapping[str, Any], service: str) -> WantedObject:
-        place = f"{self._next_place()}: {table.get('name') or 'a handler'} of {service}"
-        self.refuse_unknown(table, ("name", "operation", *FIELDS), place)
-        body = {**table, "name": self._text(table, "name", place)}
-        body["operation"] = str(table.get("operation", "REDEPLOY")).upper()
-        if "verify" in table:
-            body["verify"] = self._fill_secrets(table["verify"], place)
-        return WantedObject(place=place, body=body)
-
-    def _fill_secrets(self, verify: Any, place: str) -> Any:
-        """Return what a handler verifies, with the values of the variables that stand for secrets."""
+    def _fill_verify(self, handler: WantedObject) -> None:
+        verify = handler.body["verify"]
         if isinstance(verify, dict) and "secrets" not in verify:
-            return verify
+            return
         written = verify["secrets"] if isinstance(verify, dict) else None
-        matches = [VARIABLE.fullmatch(str(each)) for each in (written if isinstance(written, list) else [written])]
-        names = [match[1] for match in matches if match]
-        if len(names) < len(matches):
-            # The value may be a secret, so the text does not quote it.
-            self.problems.append(
-                f"{place}: verify must be a table, and each of verify.secrets a variable, such as "
-                '"${GITHUB_SECRET}": a secret in a file ends up in the repository'
-            )
-            return None
-        self.problems += [
-            f"{place}: the variable {name} is not set: it must hold the sender's secret"
-            for name in names
-            if not self.variables.get(name)
+        rule = 'verify must be a table, and each of verify.secrets a variable, such as "${GITHUB_SECRET}"'
+        secrets = [
+            self._fill(each, handler.place, "the sender's secret", rule)
+            for each in (written if isinstance(written, list) else [written])
         ]
-        return verify | {"secrets": [self.variables.get(name) for name in names]}
+        handler.body["verify"] = {**(verify if isinstance(verify, dict) else {}), "secrets": secrets}
+
+    def _fill(self, value: Any, place: str, meaning: str, rule: str | None) -> Any:
+        """Return a value, or that of the variable that stands for it.
+
+        Args:
+            meaning: What the variable must hold.
+            rule: What is wrong with a value, which may be a secret and is not quoted; None if it is fine.
+        """
+        match = VARIABLE.fullmatch(str(value))
+        if match is None:
+            self.problems += [f"{place}: {rule}: a secret in a file ends up in the repository"] if rule else []
+            return value
+        if not self.variables.get(match[1]):
+            self.problems.append(f"{place}: the variable {match[1]} is not set: it must hold {meaning}")
+        return self.variables.get(match[1])
 
     def refuse_unknown(self, table: Mapping[str, Any], known: Iterable[str], place: str) -> None:
         for key in table:
             if key not in known:
                 self.problems.append(f"{place}: unknown field {key!r}: {nearest(key, known)}")
-
-    def tables(self, table: Mapping[str, Any], key: str, place: str) -> list[Mapping[str, Any]]:
-        value = table.get(key, [])
-        if isinstance(value, list) and all(isinstance(each, dict) for each in value):
-            return value
-        header = "service.handler" if key == "handler" else key
-        self.problems.append(f"{place}: {key} must be written as [[{header}]], with two brackets")
-        return []
 
     def _text(self, table: Mapping[str, Any], key: str, place: str) -> str:
         value = table.get(key)
@@ -206,7 +197,3 @@ class _Reader:
             return value
         self.problems.append(f'{place} lacks its {key}, as in {key} = "{_EXAMPLES[key]}"')
         return ""
-
-    def _next_place(self) -> str:
-        line = next(self.lines, None)
-        return self.file if line is None else f"{self.file}:{line}"

@@ -93,7 +93,7 @@ def evaluate_call(options: HandlerOptions, version: int, call_input: CallInput) 
         refuse=reason if kind is VerdictKind.UNAUTHORIZED else None,
         invalid=reason.values[0] if reason and kind is VerdictKind.INVALID else "",
         verified=options.verify is not None,
-        tag=verdict.tag or choose_pushed_tag(options.tag, pushed),
+        tag=verdict.tag or (choose_pushed_tag(options.tag, pushed) if pushed else None),
         pushed=pushed,
         variable=verdict.variable,
         revision=verdict.revision,

@@ -17,7 +17,7 @@ from tutumd.application.admission.json_checks import (
     quote,
     suggest,
 )
-from tutumd.application.handlers import MAX_GRACE_S, HandlerPlan, change_options, check_name, differences
+from tutumd.application.handlers import MAX_GRACE_S, ChangePlan, change_options, check_name, differences
 from tutumd.application.scopes import require_everything
 from tutumd.errors import InvalidInputError, about
 from tutumd.model import Operation, Query, User
@@ -76,7 +76,7 @@ def plan_creation(
     cipher: SecretCipher,
     now: datetime,
     issuers: AllowedIssuers,
-) -> HandlerPlan:
+) -> ChangePlan:
     """Return the group that `create` would create. Nothing is stored. Raises as `create`."""
     return _plan(_NOTHING, _new_group(store, viewer, document, cipher, now, issuers), cipher)
 
@@ -110,7 +110,7 @@ def plan_change(
     cipher: SecretCipher,
     now: datetime,
     issuers: AllowedIssuers,
-) -> HandlerPlan:
+) -> ChangePlan:
     """Return the changes that `change` would make. Nothing is stored. Raises as `change`."""
     group = store.group(viewer, uuid)
     after = _changed_group(group, document, _parse_selector(store, viewer, document), cipher, now, issuers)
@@ -140,10 +140,10 @@ def show_fields(group: NewGroup) -> dict[str, Any]:
     }
 
 
-def _plan(before: NewGroup, after: NewGroup, cipher: SecretCipher) -> HandlerPlan:
+def _plan(before: NewGroup, after: NewGroup, cipher: SecretCipher) -> ChangePlan:
     old, new = ({"name": each.name, **show_fields(each)} for each in (before, after))
     changes = {name: value for name, value in new.items() if value != old[name]}
-    return HandlerPlan(after=after, changes=changes | differences(before.options, after.options, cipher))
+    return ChangePlan(after=after, changes=changes | differences(before.options, after.options, cipher))
 
 
 def _new_group(

@@ -18,7 +18,7 @@ from tutumd.application.admission.evaluate import (
 from tutumd.application.admission.issuers import AllowedIssuers, check_issuer
 from tutumd.application.admission.json_checks import check_choice, check_number, quote
 from tutumd.errors import InvalidInputError, SettingsError, about
-from tutumd.model import Handler, NewHandler, Operation, User
+from tutumd.model import Handler, NewHandler, NewTarget, Operation, User
 from tutumd.model.groups import Group, NewGroup
 from tutumd.ports.store import Store
 
@@ -28,16 +28,16 @@ MAX_GRACE_S = 30 * 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HandlerPlan:
-    """The effect of a request that creates or changes a handler or group.
+class ChangePlan:
+    """The effect of a request that creates or changes a handler, a group or a notification target.
 
     Attributes:
-        after: The handler or group after the request.
-        changes: Fields that would change, with their new values as the API shows them. They include `verify` if only
-            its secrets would change.
+        after: The object after the request.
+        changes: Fields that would change, with their new values as the API shows them. They include a field of which
+            only secrets would change.
     """
 
-    after: NewHandler | NewGroup
+    after: NewHandler | NewGroup | NewTarget
     changes: Mapping[str, Any]
 
 
@@ -88,11 +88,11 @@ def plan_creation(
     cipher: SecretCipher,
     now: datetime,
     issuers: AllowedIssuers,
-) -> tuple[HandlerPlan, ...]:
+) -> tuple[ChangePlan, ...]:
     """Return the handlers that `create` would create. Nothing is stored. Raises as `create`."""
     planned = _new_handlers(documents, cipher, now, issuers)
     store.service(viewer, service_uuid)
-    return tuple(HandlerPlan(after=new, changes=differences({}, new.options, cipher)) for new in planned)
+    return tuple(ChangePlan(after=new, changes=differences({}, new.options, cipher)) for new in planned)
 
 
 def change(
@@ -133,7 +133,7 @@ def plan_change(
     cipher: SecretCipher,
     now: datetime,
     issuers: AllowedIssuers,
-) -> HandlerPlan:
+) -> ChangePlan:
     """Return the changes that `change` would make, including whether secrets differ.
 
     Nothing is stored. Raises as `change`.
@@ -141,7 +141,7 @@ def plan_change(
     handler = store.handler(viewer, service_uuid, uuid)
     after = _changed_handler(handler, document, cipher, now, issuers)
     renamed = {} if after.name == handler.name else {"name": after.name}
-    return HandlerPlan(after=after, changes=renamed | differences(handler.options, after.options, cipher))
+    return ChangePlan(after=after, changes=renamed | differences(handler.options, after.options, cipher))
 
 
 def rotate(store: Store, viewer: User, service_uuid: str, uuid: str, grace: object, *, now: datetime) -> Handler:

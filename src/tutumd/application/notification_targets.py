@@ -8,6 +8,7 @@ from typing import Any
 from tutumd.application import services
 from tutumd.application.admission.encryption import SecretCipher
 from tutumd.application.admission.headers import Network
+from tutumd.application.handlers import ChangePlan
 from tutumd.application.notifications import check_target, decrypted, shown_settings
 from tutumd.application.scopes import require_everything, require_scope
 from tutumd.errors import NOT_FOUND, AnswerTimeoutError, NotFoundError, about
@@ -17,20 +18,6 @@ from tutumd.ports.store import Store
 TEST_TIMEOUT_S = 20.0
 _POLL_S = 0.2
 _PAUSE_S = 0.02
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TargetPlan:
-    """The effect of a request that creates or changes a target.
-
-    Attributes:
-        after: The target after the request.
-        changes: Fields that would change, with their new values as the API shows them. They include `settings` if only
-            secrets would change.
-    """
-
-    after: NewTarget
-    changes: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +68,7 @@ class TargetRules:
         after = self._store.change_target(self._viewer, uuid, change)
         return after, self._generated(document, after, before[-1])
 
-    def plan(self, uuid: str | None, document: Mapping[str, Any]) -> TargetPlan:
+    def plan(self, uuid: str | None, document: Mapping[str, Any]) -> ChangePlan:
         """Return what `change` would change, or `create` would create if `uuid` is None. Nothing is stored."""
         before = None if uuid is None else self._store.target(self._viewer, uuid)
         after = self._check(self._resolve(document), before)
@@ -89,7 +76,7 @@ class TargetRules:
         changes = {name: value for name, value in new.items() if old.get(name) != value}
         if "settings" in changes:
             changes["settings"] = shown_settings(after)
-        return TargetPlan(after=after, changes=changes)
+        return ChangePlan(after=after, changes=changes)
 
     def test(self, uuid: str) -> TargetTest:
         """Queue a test, and return its result.

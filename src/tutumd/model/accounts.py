@@ -34,12 +34,25 @@ class Via(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
+class Rights:
+    """What an API key, or credentials that derive from it, permit.
+
+    Attributes:
+        service_uuid, stack: The only service, or the only stack, that they cover; None: all.
+        expires: Time from which the key is refused; None: never.
+    """
+
+    scope: Scope = Scope.ADMIN
+    service_uuid: str | None = None
+    stack: str | None = None
+    expires: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access(Rights):
     """How a user signed in, and which rights that grants.
 
     Attributes:
-        service_uuid, stack: The only service, or the only stack, that the credentials cover; None: all.
-        expires: Expiry of the API key that the credentials are or derive from; None: never.
         credential: Name of the credentials for people: hint and name of an API key, `login link`, `proxy`, or a
             command.
         key_sha256: SHA-256 of the API key; None if there was none. Keys and sessions that derive from a key end with
@@ -47,10 +60,6 @@ class Access:
         session: Number of the session; None if there is none.
     """
 
-    scope: Scope = Scope.ADMIN
-    service_uuid: str | None = None
-    stack: str | None = None
-    expires: datetime | None = None
     via: Via = Via.API
     credential: str = ""
     key_sha256: str | None = field(default=None, repr=False)
@@ -94,24 +103,19 @@ class User:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NewKey:
+class NewKey(Rights):
     """An API key to store.
 
     Attributes:
         key_sha256: Hexadecimal. The key itself is not stored.
         name: Name that a person chose; empty: none.
         hint: Its first characters, to distinguish keys.
-        expires: Time from which the key is refused; None: never.
         form_sha256: Hash of the form that creates the key. A form creates one key only; None: no form.
     """
 
     key_sha256: str = field(repr=False)
     hint: str
     name: str = ""
-    scope: Scope = Scope.ADMIN
-    service_uuid: str | None = None
-    stack: str | None = None
-    expires: datetime | None = None
     form_sha256: str | None = None
 
     @property

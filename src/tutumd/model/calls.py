@@ -35,23 +35,32 @@ class Rotation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Handler:
+class NewHandler:
+    """A handler to create, or the new fields of one.
+
+    Attributes:
+        options: Fields beyond the specification, as a JSON document; empty if none are set.
+    """
+
+    name: str | None = None
+    operation: Operation = Operation.REDEPLOY
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handler(NewHandler):
     """A webhook handler. Its UUID is a credential: anyone with the UUID may call the handler.
 
     Attributes:
         number: Name of the handler in pages and the audit log.
-        options: Fields beyond the specification, as a JSON document; empty if none are set.
         calls: Number of calls received, whatever their results.
         uses: Number of calls accepted while `max_uses` was set.
     """
 
     uuid: str = field(repr=False)
     service_uuid: str
-    name: str | None
-    operation: Operation
     created: datetime
     number: int = 0
-    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     calls: int = 0
     uses: int = 0
     last_called: datetime | None = None
@@ -61,15 +70,6 @@ class Handler:
     def unused_since(self) -> datetime:
         """Time of its last call, or of its creation if it was never called."""
         return self.last_called or self.created
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewHandler:
-    """A handler to create, or the new fields of one."""
-
-    name: str | None = None
-    operation: Operation = Operation.REDEPLOY
-    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 class DeliveryOutcome(StrEnum):

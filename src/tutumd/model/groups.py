@@ -1,6 +1,6 @@
 """Groups: one call for several services, the calls of groups, and what they have caused."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -8,7 +8,7 @@ from typing import Any
 
 from tutumd.errors import Reason
 from tutumd.model.actions import Action, ActionState, Reference
-from tutumd.model.calls import Rotation
+from tutumd.model.calls import Call, Rotation
 
 MAX_SERVICES = 50
 """Maximum number of services of a group call."""
@@ -107,6 +107,7 @@ class GroupCall:
         group_number: Number of the group, which may be revoked.
         group_name: As it was at the call.
         ended: When the last of its actions ended; None: not yet.
+        state: As `state_of_call` tells; after `ended`, it no longer changes.
     """
 
     number: int
@@ -114,23 +115,28 @@ class GroupCall:
     group_name: str | None
     received: datetime
     ended: datetime | None
+    state: ActionState
     lines: tuple[GroupLine, ...]
 
     @property
     def is_ended(self) -> bool:
         """Whether all of its actions have ended."""
-        return all(line.action is None or line.action.ended is not None for line in self.lines)
+        return self.state not in (ActionState.PENDING, ActionState.IN_PROGRESS)
 
-    @property
-    def state(self) -> ActionState:
-        """Failed (any), Canceled (any, and none failed), Success (all), else In progress (any begun) or Pending."""
-        states = [line.action.state for line in self.lines if line.action is not None]
-        if all(state in (ActionState.SUCCESS, ActionState.FAILED, ActionState.CANCELED) for state in states):
-            for state in (ActionState.FAILED, ActionState.CANCELED):
-                if state in states:
-                    return state
-            return ActionState.SUCCESS
-        return ActionState.PENDING if set(states) == {ActionState.PENDING} else ActionState.IN_PROGRESS
+
+def state_of_call(states: Collection[ActionState | None]) -> ActionState:
+    """Return the state of a group call with actions in these states.
+
+    Failed (any), Canceled (any, and none failed), Success (all), otherwise In progress (any begun) or Pending. None
+    stands for an action that was deleted before the call ended, which counts as Failed.
+    """
+    if set(states) == {ActionState.PENDING}:
+        return ActionState.PENDING
+    if ActionState.PENDING in states or ActionState.IN_PROGRESS in states:
+        return ActionState.IN_PROGRESS
+    if None in states or ActionState.FAILED in states:
+        return ActionState.FAILED
+    return ActionState.CANCELED if ActionState.CANCELED in states else ActionState.SUCCESS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,8 +159,8 @@ class GroupAccepted:
     handler_seq: int
     number: int
     lines: tuple[AcceptedLine, ...]
+    action_uuid = ""  # it has several actions
 
-    @property
-    def reference(self) -> Reference:
-        """The reference with which the caller reads its progress."""
+    def refer(self, _: Call) -> Reference:
+        """Return the reference with which the caller reads its progress."""
         return Reference(self.handler_seq, self.number, 0, GROUP_CALL)

@@ -1,11 +1,10 @@
 """The loop of the notifier: claim notifications, send each in a thread, and store the results."""
 
 import random
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from threading import Condition, Event, Thread
+from threading import Event
 
 import structlog
 
@@ -15,13 +14,11 @@ from tutumd.model.notifications import MAX_ERROR_CHARS, ClaimedNotification, Sen
 from tutumd.model.notifications import Event as NotificationEvent
 from tutumd.ports.notifications import NotificationQueue, Sender
 from tutumd.ports.queue import HEARTBEAT_TIMEOUT, Clock
+from tutumd.threads import Loop, Slots, explain_stuck
 
 MAX_PARALLEL = 8
 LEASE = timedelta(seconds=90)
 """Longer than the longest attempt, 30 s, and the tries to store its result."""
-
-STUCK_S = 120.0
-"""Longer than all time limits within one round of the loop."""
 
 POLL_S = 5.0
 """A wake-up may be lost."""
@@ -48,7 +45,6 @@ class Notifier:
         *,
         name: str,
         fetch_keys: Callable[[], None] = lambda: None,
-        monotonic: Callable[[], float] = time.monotonic,
         pause_s: float = 1.0,
     ) -> None:
         """Create a notifier; `start` starts it.
@@ -63,26 +59,24 @@ class Notifier:
         self._senders = senders
         self._clock = clock
         self._fetch_keys = fetch_keys
-        self._monotonic = monotonic
         self._pause_s = pause_s
         self._stop = Event()
-        self._sending: set[str] = set()
-        self._changed = Condition()
+        self._slots: Slots[ClaimedNotification] = Slots(
+            TargetKind, per_kind=MAX_PARALLEL, in_all=MAX_PARALLEL, on_free=queue.wake
+        )
         self._read_at = boottime_s()
-        self._round_began = monotonic()
-        self._thread = Thread(target=self._keep_sending, name="notify", daemon=True)
+        self._loop = Loop("notify", self._send_due, self._stop, pause_s=pause_s)
 
     def start(self) -> None:
         """Start the loop."""
-        self._thread.start()
+        self._loop.start()
 
     def stop(self, grace_s: float) -> None:
         """Stop claiming, and give the attempts in progress time to end. The lease of others ends by itself."""
         self._stop.set()
         self._queue.wake()
-        self._thread.join(2.0)  # it may just have claimed a notification
-        with self._changed:
-            self._changed.wait_for(lambda: not self._sending, grace_s)
+        self._loop.join(2.0)  # it may just have claimed a notification
+        self._slots.wait_until_empty(grace_s)
 
     @property
     def state(self) -> str:
@@ -93,48 +87,27 @@ class Notifier:
 
     @property
     def liveness(self) -> str:
-        """`ok`, or that the loop is stuck. A loop that the database refuses still makes its rounds, so it is `ok`."""
-        age_s = self._monotonic() - self._round_began
-        return "ok" if self._stop.is_set() or age_s <= STUCK_S else f"stuck: notify for {age_s:.0f} s"
+        """As `explain_stuck` of the loop; `ok` while the notifier stops."""
+        return "ok" if self._stop.is_set() else explain_stuck([self._loop])
 
-    def _keep_sending(self) -> None:
-        while not self._stop.is_set():
-            self._round_began = self._monotonic()
-            try:
-                self._queue.wait(self._claim())
-            except UnavailableError as error:
-                _log.debug("notifications cannot be read", error=str(error))
-                self._stop.wait(self._pause_s)
-            except Exception:
-                _log.exception("claiming notifications failed")
-                self._stop.wait(self._pause_s)
-
-    def _claim(self) -> float:
-        """Claim what is due and start to send it; return the time in seconds until there may be more."""
-        with self._changed:
-            free = MAX_PARALLEL - len(self._sending)
+    def _send_due(self) -> None:
+        """Claim notifications that are due and start to send them; wait until there may be more."""
+        free = MAX_PARALLEL - len(self._slots.tasks())
         claims = self._queue.claim_notifications(self._name, free, LEASE) if free else ()
         for claimed in claims:
-            with self._changed:  # the attempt may end immediately
-                Thread(target=self._send_claimed, args=(claimed,), name="send", daemon=True).start()
-                self._sending.add(claimed.notification.uuid)
+            self._slots.start(claimed.target.kind, claimed, self._send_claimed)
         self._fetch_keys()
         # The end of an attempt, too, wakes the loop: it frees a slot and a target.
         due = self._queue.next_due() if free else None
         self._read_at = boottime_s()
         wait_s = (due - self._clock()).total_seconds() if due else POLL_S
-        return min(wait_s, POLL_S) if wait_s > 0 else POLL_S
+        self._queue.wait(min(wait_s, POLL_S) if wait_s > 0 else POLL_S)
 
     def _send_claimed(self, claimed: ClaimedNotification) -> None:
         try:
             self._finish(claimed, self._send(claimed))
         except Exception:
             _log.exception("result of a notification was not stored", notification=claimed.notification.uuid)
-        finally:
-            with self._changed:
-                self._sending.discard(claimed.notification.uuid)
-                self._changed.notify_all()
-            self._queue.wake()
 
     def _send(self, claimed: ClaimedNotification) -> SendResult:
         try:

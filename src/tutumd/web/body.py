@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends
@@ -11,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
 from tutumd.application.admission.json_checks import MAX_DEPTH, is_shallow, quote, suggest
+from tutumd.application.queries import parse_query
 from tutumd.errors import InvalidInputError
 from tutumd.web.errors import describe_problem
 
@@ -86,6 +88,20 @@ def parse(body: bytes, kind: type[Model]) -> Model:
             known = suggest(name, TypeAdapter(kind).json_schema()["properties"])
             raise InvalidInputError(f"unknown field {quote(name)}: {known}") from None
         raise InvalidInputError(describe_problem(problems)) from None
+
+
+def queried(read: Callable[[list[tuple[str, str]]], object]) -> Any:
+    """Return a dependency of routes: what a function reads from the parameters of the query."""
+
+    async def read_query(request: Request) -> object:
+        return read(request.query_params.multi_items())
+
+    return Depends(read_query)
+
+
+def listed(filters: frozenset[str] = frozenset()) -> Any:
+    """Return a dependency of routes: the filters and the page of a list, as a `Query`."""
+    return queried(partial(parse_query, allowed=filters))
 
 
 def documented(kind: Any, *, required: bool = True) -> dict[str, Any]:

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from ipaddress import ip_address
 from threading import Lock
-from typing import TypeVar
+from typing import Annotated, TypeVar
 from urllib.parse import urlsplit
 
+from fastapi import Depends
 from starlette.requests import Request
 from starlette.types import Scope
 from uvicorn.middleware.proxy_headers import _TrustedHosts as TrustedProxies  # the middleware needs an ASGI scope
@@ -194,6 +195,14 @@ def context(request: Request) -> WebContext:
     """Return the objects that the routes use."""
     value: WebContext = request.app.state.context
     return value
+
+
+async def _find_context(request: Request) -> WebContext:
+    return context(request)  # FastAPI would run a function that is not a coroutine in a thread
+
+
+Web = Annotated[WebContext, Depends(_find_context)]
+"""Parameter of routes: the objects that they use."""
 
 
 def parse_uuid(text: str) -> str:

@@ -6,7 +6,6 @@ One of the workers of the engine does this, under a lease that it renews while i
 import math
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from threading import Event, Lock, Thread
@@ -18,6 +17,7 @@ from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdErro
 from tutumd.model import EngineInfo
 from tutumd.ports.engine import Engine, PartialDiscoveryError
 from tutumd.ports.queue import Queue
+from tutumd.threads import Loop
 from tutumd.worker.journal_seal import JournalSeal
 from tutumd.worker.parking import PROBE_PAUSE_S, Parking
 
@@ -97,10 +97,10 @@ class Discovery:
         self.parking = Parking(engine, self._parking_changed, self._stop, pauses.probe_s)
         name = engine.info.name
         self._log = _log.bind(engine=name)
-        self._threads = [
-            Thread(target=self._keep_syncing, name=f"discover {name}", daemon=True),
+        self._threads = (
+            Loop(f"discover {name}", self._keep_in_sync, self._stop, pause_s=pauses.beat_s),
             Thread(target=self._keep_watching, name=f"watch {name}", daemon=True),
-        ]
+        )
 
     def start(self) -> None:
         """Start the threads."""
@@ -143,24 +143,16 @@ class Discovery:
             self._log.warning("engine was not registered", error=str(error))
             self._is_reported = False
 
-    def _keep_syncing(self) -> None:
-        while not self._stop.is_set():
-            try:
-                if not self._hold():
-                    self._changed.clear()
-                elif self._changed.is_set() or time.monotonic() >= self._next_pass:
-                    self._changed.clear()
-                    self._pass()
-            except UnavailableError as error:
-                self._log.debug("discovery was not stored", error=str(error))
-            except Exception:
-                self._log.exception("discovery failed")
-                self._stop.wait(self._pauses.beat_s)
-            self._changed.wait(self._pauses.beat_s)
-            self._stop.wait(min(max(self._pauses.shortest_s, _PAUSE_PER_PASS * self._pass_s), self._pauses.longest_s))
-        if self._engine.info.is_shared:
-            with suppress(UnavailableError):
-                self._queue.lease_discovery(self._worker, self._engine.info.name, lease=timedelta())
+    def _keep_in_sync(self) -> None:
+        if not self._hold():
+            self._changed.clear()
+        elif self._changed.is_set() or time.monotonic() >= self._next_pass:
+            self._changed.clear()
+            self._pass()
+        self._changed.wait(self._pauses.beat_s)
+        self._stop.wait(min(max(self._pauses.shortest_s, _PAUSE_PER_PASS * self._pass_s), self._pauses.longest_s))
+        if self._stop.is_set() and self._engine.info.is_shared:  # another worker need not wait for the end of the lease
+            self._queue.lease_discovery(self._worker, self._engine.info.name, lease=timedelta())
 
     def _hold(self) -> bool:
         """Return whether to discover the engine. Take the lease if it is free; renew it while passes succeed.

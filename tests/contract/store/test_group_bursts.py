@@ -5,13 +5,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+import sqlalchemy as sa
 
 from tests.contract.store.test_groups import accepted, add_group, call_of, names, send
 from tests.contract.store.test_retention import AGE_S, count, prune
 from tests.support.stores import StoreBed, query, second_intake, snapshot
+from tutumd.model import ActionState
 from tutumd.model.groups import GroupAccepted
 from tutumd.store.intake.sender_keys import REPEAT_WINDOW
-from tutumd.store.tables.actions import group_calls
+from tutumd.store.tables.actions import actions, group_calls
 from tutumd.store.upkeep import retention
 
 pytestmark = pytest.mark.dialect
@@ -70,6 +72,31 @@ def test_old_calls_are_deleted_after_their_end(bed: StoreBed) -> None:
     bed.clock.move(AGE_S)
     prune(bed)
     assert count(bed, group_calls) == 0
+
+
+def test_an_action_that_is_deleted_before_its_call_ends_counts_as_failed(bed: StoreBed) -> None:
+    bed.show("web", "db")
+    number = accepted(bed, add_group(bed, "web", "db")).number
+    bed.finish(bed.claimed())
+    bed.clock.move(AGE_S)
+    prune(bed)
+    waiting = bed.store.group_call(bed.admin, number)
+    assert (waiting.state, waiting.is_ended) == (ActionState.IN_PROGRESS, False)
+    bed.finish(bed.claimed())
+    assert bed.store.group_call(bed.admin, number).state == ActionState.FAILED
+    assert bed.claim() is None
+    assert bed.store.group_call(bed.admin, number).state == ActionState.FAILED
+
+
+def test_the_state_of_an_ended_call_does_not_change_when_its_actions_are_deleted(bed: StoreBed) -> None:
+    bed.show("web")
+    number = accepted(bed, add_group(bed, "web")).number
+    bed.finish(bed.claimed())
+    assert bed.claim() is None
+    with bed.database.write() as connection:
+        connection.execute(sa.delete(actions))
+    ended = bed.store.group_call(bed.admin, number)
+    assert (ended.state, ended.is_ended, ended.lines[0].action) == (ActionState.SUCCESS, True, None)
 
 
 def test_the_ended_calls_of_a_group_are_bounded_and_the_newest_stay(

@@ -63,7 +63,7 @@ def test_a_call_makes_or_joins_one_action_for_each_service(bed: StoreBed) -> Non
     stored = bed.store.group_call(bed.admin, first.number)
     assert [line.action and line.action.uuid for line in stored.lines] == [line.action_uuid for line in first.lines]
     assert (stored.state, stored.group_number, stored.group_name) == (ActionState.PENDING, group.number, "all")
-    assert bed.store.group_progress([first.reference]) == {first.reference: stored}
+    assert bed.store.group_progress([first.refer(call_of(group))]) == {first.refer(call_of(group)): stored}
     assert bed.store.group(bed.admin, group.uuid).calls == 2
     for success in (True, False):
         bed.finish(bed.claimed(), success=success)

@@ -12,7 +12,7 @@ from tests.unit.cli.conftest import Tutum, piped, typed
 from tests.unit.sdk.fake_api import DB, DEPLOY, OTHER_WEB, WEB, FakeApi, service
 from tutum.cli.apply import perform
 from tutum.cli.apply_plan import Step, find_service, make_plans
-from tutum.cli.handler_file import WantedService
+from tutum.cli.handler_file import Wanted, WantedService
 from tutum.errors import NonUniqueIdentifier, ObjectNotFound, TutumApiError
 from tutum.service import Service
 from tutum.webhook_handler import WebhookHandler
@@ -124,7 +124,8 @@ def test_the_kind_of_a_workload_may_stand_before_its_name(api: FakeApi) -> None:
 def test_a_plan_says_that_a_service_is_gone(api: FakeApi) -> None:
     since = "Mon, 13 Oct 2014 11:01:43 +0000"
     api.services = [service(WEB, "web", gone_since=since)]
-    [plan] = make_plans([WantedService(place="h.toml:1: web", name="web", engine="", handlers=())], prune=False)
+    web = WantedService(place="h.toml:1: web", body={"name": "web"}, handlers=())
+    [plan] = make_plans(Wanted([web], [], [], []), prune=False)
     assert plan.notes[-1] == f"Note: it is gone since {since}: the handlers are for when it comes back"
 
 

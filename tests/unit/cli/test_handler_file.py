@@ -25,7 +25,7 @@ def test_a_file_is_read_with_the_secrets_of_its_variables() -> None:
         text + '[[service.handler]]\nname = "b"\noperation = "scaleup"', "h.toml", {"A": "x", "B_2": "y"}
     )
     first, second = service.handlers
-    assert (service.name, service.engine, first.place) == ("shop/web", "", "h.toml:3: ci of shop/web")
+    assert (service.body["name"], first.place) == ("shop/web", "h.toml:3: ci of shop/web")
     assert first.body["verify"] == {"preset": "github", "secrets": ["x", "y"]}
     assert first.body["expires_datetime"] == "2099-01-31T12:00:00+00:00"
     assert (first.body["operation"], second.body) == ("REDEPLOY", {"name": "b", "operation": "SCALEUP"})

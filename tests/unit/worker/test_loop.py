@@ -16,7 +16,8 @@ from tutumd.errors import EngineBusyError, UnavailableError
 from tutumd.model import Claim, EngineRequest, ImageFacts, Outcome, Service, ServiceSnapshot
 from tutumd.ports.engine import Engine, Run
 from tutumd.ports.queue import Queue
-from tutumd.worker.loop import STUCK_S, Worker, WorkerLimits
+from tutumd.threads import STUCK_S
+from tutumd.worker.loop import Worker, WorkerLimits
 from tutumd.worker.perform import max_faults
 
 WEB = service_row(engine="docker", selector="web")

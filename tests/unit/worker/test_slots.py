@@ -3,15 +3,15 @@
 from threading import Event
 
 from tests.support.waiting import wait_until
-from tutumd.worker.parking import Slots
+from tutumd.threads import Slots
 
 
 class Tasks:
     """Slots, and tasks that run until they are let go."""
 
-    def __init__(self, *engines: str, per_engine: int, in_all: int) -> None:
+    def __init__(self, *engines: str, per_kind: int, in_all: int) -> None:
         self.freed = 0
-        self.slots: Slots[str] = Slots(engines, per_engine=per_engine, in_all=in_all, on_free=self._count)
+        self.slots: Slots[str] = Slots(engines, per_kind=per_kind, in_all=in_all, on_free=self._count)
         self._go_on: dict[str, Event] = {}
 
     def begin(self, *tasks: str) -> None:
@@ -38,7 +38,7 @@ class Tasks:
 
 
 def test_a_slot_is_free_again_when_its_task_has_ended() -> None:
-    tasks = Tasks("a", per_engine=1, in_all=1)
+    tasks = Tasks("a", per_kind=1, in_all=1)
     tasks.begin("a1")
     assert (tasks.slots.tasks(), tasks.slots.free()) == (["a1"], [])
     tasks.end("a1")
@@ -46,14 +46,14 @@ def test_a_slot_is_free_again_when_its_task_has_ended() -> None:
 
 
 def test_an_engine_without_a_free_slot_takes_none_of_anothers() -> None:
-    tasks = Tasks("a", "b", per_engine=2, in_all=10)
+    tasks = Tasks("a", "b", per_kind=2, in_all=10)
     tasks.begin("a1", "a2")
     assert tasks.slots.free() == ["b"]
     tasks.end_all()
 
 
 def test_beyond_the_cap_the_next_slot_is_of_the_engine_with_the_fewest_tasks() -> None:
-    tasks = Tasks("a", "b", "c", per_engine=10, in_all=4)
+    tasks = Tasks("a", "b", "c", per_kind=10, in_all=4)
     tasks.begin("a1", "a2", "a3", "b1")
     assert tasks.slots.free() == []
     tasks.end("a1")
@@ -62,7 +62,7 @@ def test_beyond_the_cap_the_next_slot_is_of_the_engine_with_the_fewest_tasks() -
 
 
 def test_engines_with_as_many_tasks_take_turns() -> None:
-    tasks = Tasks("a", "b", "c", per_engine=10, in_all=10)
+    tasks = Tasks("a", "b", "c", per_kind=10, in_all=10)
     turns = []
     for number in range(6):
         engine = tasks.slots.free()[0]

@@ -19,7 +19,7 @@ from tutumd.application.admission.issuers import KeyLookup, NoKeys
 from tutumd.application.admission.json_checks import quote, suggest
 from tutumd.application.admission.payloads import Push, find_revision, find_skip_reason, parse_body, read_push
 from tutumd.application.admission.tags import QUERY, choose_tag
-from tutumd.application.admission.verify import Verification, find_bearer, verify
+from tutumd.application.admission.verify import PRESETS, Verification, find_bearer, verify
 from tutumd.errors import InvalidInputError, Reason, about
 from tutumd.model import Operation
 
@@ -247,6 +247,11 @@ def _fail(check: str, kind: VerdictKind, reason: Reason, *why: Reason) -> CheckR
     return CheckResult(check, why or (reason,), Verdict(kind=kind, reason=reason), passes=False)
 
 
+# Built once: most calls pass these checks.
+_SENDER_RIGHT = {preset: (Reason("sender-right", (preset,)),) for preset in PRESETS}
+_IS_EVENT = _pass("event", Reason("is-event"))
+
+
 def _check_access(options: HandlerOptions, address: str, now: datetime) -> Iterator[CheckResult]:
     if not options.enabled:
         yield _fail("enabled", VerdictKind.NOT_FOUND, Reason("disabled"), Reason("is-disabled"))
@@ -273,10 +278,10 @@ def _check(options: HandlerOptions, call: CallInput) -> Iterator[CheckResult]:
         if isinstance(found, Reason):
             yield _fail("verify", VerdictKind.UNAUTHORIZED, found)
         else:
-            yield CheckResult("verify", (Reason("sender-right", (options.verify.preset,)),), identity=found)
+            yield CheckResult("verify", _SENDER_RIGHT[options.verify.preset], identity=found)
     if options.reads_payload:
         skip = find_skip_reason(call.headers, call.payload)
-        yield _fail("event", VerdictKind.SKIPPED, skip) if skip else _pass("event", Reason("is-event"))
+        yield _fail("event", VerdictKind.SKIPPED, skip) if skip else _IS_EVENT
     if options.filter:
         document, budget = call.document(options), Budget()
         decisions = [decide(condition, call.push, document, budget) for condition in options.filter]

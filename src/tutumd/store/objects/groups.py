@@ -1,7 +1,7 @@
 """The store's groups and their calls, for the application."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from tutumd.errors import ConflictError, ForbiddenError, NotFoundError, Reason, about, decode_reasons
-from tutumd.model import Action, AuditEvent, Operation, Page, Query, Reference, Rotation, User
+from tutumd.model import Action, ActionState, AuditEvent, Operation, Page, Query, Reference, Rotation, User
 from tutumd.model import groups as model
 from tutumd.store.objects import audit
 from tutumd.store.objects.accounts import check_handlers, check_rotation
@@ -49,6 +49,12 @@ class StoredLine(NamedTuple):
 def lines_from(row: Row) -> list[StoredLine]:
     """Return the lines of a row of `group_calls`."""
     return [StoredLine(*line) for line in row.lines]
+
+
+def read_states(connection: sa.Connection, seqs: Collection[int]) -> dict[int, ActionState]:
+    """Return the states of actions by their `seq`, without those that were deleted."""
+    found = connection.execute(sa.select(actions.c.seq, actions.c.state).where(actions.c.seq.in_(seqs)))
+    return {row.seq: ActionState(row.state) for row in found}
 
 
 class SqlGroups(StorePart):
@@ -170,7 +176,9 @@ class SqlGroups(StorePart):
     def _make_calls(self, connection: sa.Connection, viewer: User | None, rows: Sequence[Row]) -> list[model.GroupCall]:
         """Return the group calls of rows, with the actions that the viewer may see; None sees all."""
         lines = {row.seq: lines_from(row) for row in rows}
-        seqs = {line.action_seq for of_call in lines.values() for line in of_call}
+        called = {seq: [line.action_seq for line in of_call if line.action_seq] for seq, of_call in lines.items()}
+        seqs: set[int] = set().union(*called.values())
+        states = read_states(connection, seqs)
         found = select_actions().where(actions.c.seq.in_(seqs), visible_to(viewer))
         by_seq = {each.number: each for each in actions_from(connection, connection.execute(found), self._clock())}
         return [
@@ -180,6 +188,7 @@ class SqlGroups(StorePart):
                 group_name=row.name,
                 received=row.received,
                 ended=row.ended,
+                state=ActionState(row.state or model.state_of_call([states.get(seq) for seq in called[row.seq]])),
                 lines=tuple(_line_from(line, by_seq.get(line.action_seq or 0)) for line in lines[row.seq]),
             )
             for row in rows

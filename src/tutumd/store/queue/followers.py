@@ -11,12 +11,12 @@ import sqlalchemy as sa
 
 from tutumd.errors import ConflictError, Reason
 from tutumd.model import ActionState
-from tutumd.model.groups import OnFailure, Sequence
-from tutumd.store.objects.groups import lines_from
+from tutumd.model.groups import OnFailure, Sequence, state_of_call
+from tutumd.store.objects.groups import lines_from, read_states
 from tutumd.store.queue import group_outbox, holds
 from tutumd.store.queue.snapshots import cancel_pending
 from tutumd.store.sql.wakeup import ENDS
-from tutumd.store.tables.actions import LIVE, action_predecessors, actions, group_calls
+from tutumd.store.tables.actions import action_predecessors, actions, group_calls
 from tutumd.store.tables.services import services
 
 _AT_ONCE = 200
@@ -130,7 +130,8 @@ def settle(connection: sa.Connection, now: datetime) -> set[str]:
 _named = services.alias("named")
 _follower = services.alias("follower")
 _ENDS = {ActionState.FAILED: "{0} failed", ActionState.CANCELED: "{0} was canceled"}
-_NO_FAILURES = (ActionState.PENDING, ActionState.IN_PROGRESS, ActionState.SUCCESS)
+_LIVE_STATES = (ActionState.PENDING, ActionState.IN_PROGRESS)
+_NO_FAILURES = (*_LIVE_STATES, ActionState.SUCCESS)
 _is_of_owner = _named.c.owner.is_not_distinct_from(_follower.c.owner)
 # All predecessors of actions, with their states.
 _PREDECESSORS = (
@@ -155,7 +156,7 @@ def _settle_followers(connection: sa.Connection, seqs: Iterable[int], now: datet
     locked = connection.scalars(these.with_for_update(of=services, key_share=True, skip_locked=True)).all()
     # Read only after locking: a call may have joined a follower, or a person may have overridden its hold.
     rows = connection.execute(_PREDECESSORS, {"seqs": locked}).all()
-    waiting = [row for row in rows if row.state in (ActionState.PENDING, ActionState.IN_PROGRESS)]
+    waiting = [row for row in rows if row.state in _LIVE_STATES]
     canceled = {
         row.action_seq: _ENDS.get(row.state, "the action of a predecessor was deleted").format(row.service_name)
         for row in rows
@@ -184,13 +185,13 @@ def _end_calls(connection: sa.Connection, now: datetime) -> set[str]:
     }
     if not called:
         return set()
-    are_live = sa.select(actions.c.seq).where(LIVE, actions.c.seq.in_(set().union(*called.values())))
-    live = set(connection.scalars(are_live))
+    states = read_states(connection, set().union(*called.values()))
     topics: set[str] = set()
     for seq, of_call in called.items():
-        left = max(live & of_call, default=None)
+        left = max((each for each in of_call if states.get(each) in _LIVE_STATES), default=None)
+        state = state_of_call([states.get(each) for each in of_call])
         update = sa.update(group_calls).where(_call.seq == seq)
-        connection.execute(update.values(waits_for=left) if left else update.values(ended=now))
+        connection.execute(update.values(waits_for=left) if left else update.values(ended=now, state=state.value))
         if left is None:
             topics |= {ENDS, *group_outbox.add_group_call(connection, seq, now)}
     return topics

@@ -171,6 +171,8 @@ group_calls = sa.Table(
     sa.Column("waits_for", sa.BigInteger),
     # Set by a worker after the last of its actions has ended.
     sa.Column("ended", UtcTime),
+    # `ActionState` at that time; the actions may be deleted before the call.
+    sa.Column("state", sa.String(16)),
     sa.Index("group_calls_of_group", "handler_seq", "seq"),
     sa.Index("group_calls_of_key", "handler_seq", "digest"),
     sqlite_autoincrement=True,

@@ -2,17 +2,18 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path
 from fastapi.responses import Response
 from pydantic import Field, create_model
 
 from tutumd.application import freeze_windows
-from tutumd.application.queries import FREEZE_FILTERS, parse_query
+from tutumd.application.queries import FREEZE_FILTERS
+from tutumd.model import Query
 from tutumd.model.freeze import FreezeWindow
 from tutumd.web.api.schemas import Moment, RequestBody, Shown, describe, list_of, write_page
 from tutumd.web.auth import Operator, Reader
-from tutumd.web.body import Body, documented, documented_list, parse
-from tutumd.web.context import context, parse_uuid
+from tutumd.web.body import Body, documented, documented_list, listed, parse
+from tutumd.web.context import Web, parse_uuid
 from tutumd.web.uris import PREFIX, uri
 
 router = APIRouter(prefix=f"{PREFIX}/freeze", tags=["freeze windows"])
@@ -60,29 +61,28 @@ FREEZE_WINDOW = describe(
 
 
 @router.get("/", response_model=list_of(FREEZE_WINDOW), openapi_extra=documented_list(FREEZE_FILTERS))
-def list_windows(request: Request, viewer: Reader) -> dict[str, Any]:
+def list_windows(web: Web, viewer: Reader, query: Annotated[Query, listed(FREEZE_FILTERS)]) -> dict[str, Any]:
     """List freeze windows, oldest first. Filters: uuid, uuid__startswith, service; limit, offset.
 
     You see those that hold your services. `service` is the UUID of a service: those that hold it.
     """
-    query = parse_query(request.query_params.multi_items(), FREEZE_FILTERS)
-    return write_page(f"{PREFIX}/freeze/", query, context(request).store.freeze_windows(viewer, query))
+    return write_page(f"{PREFIX}/freeze/", query, web.store.freeze_windows(viewer, query))
 
 
 @router.post("/", status_code=201, response_model=FREEZE_WINDOW, openapi_extra=documented(FreezeIn))
-def create_window(request: Request, viewer: Operator, body: Body) -> FreezeWindow:
+def create_window(web: Web, viewer: Operator, body: Body) -> FreezeWindow:
     """Create a freeze window, or return an equal window that you already have. To change a window, replace it."""
-    return freeze_windows.create(context(request).store, viewer, parse(body, FreezeIn).model_dump())
+    return freeze_windows.create(web.store, viewer, parse(body, FreezeIn).model_dump())
 
 
 @router.get("/{freeze_uuid}/", response_model=FREEZE_WINDOW)
-def get_window(request: Request, viewer: Reader, freeze_uuid: FreezeUuid) -> FreezeWindow:
+def get_window(web: Web, viewer: Reader, freeze_uuid: FreezeUuid) -> FreezeWindow:
     """Get a freeze window."""
-    return freeze_windows.get(context(request).store, viewer, parse_uuid(freeze_uuid))
+    return freeze_windows.get(web.store, viewer, parse_uuid(freeze_uuid))
 
 
 @router.delete("/{freeze_uuid}/", status_code=204)
-def remove_window(request: Request, viewer: Operator, freeze_uuid: FreezeUuid) -> Response:
+def remove_window(web: Web, viewer: Operator, freeze_uuid: FreezeUuid) -> Response:
     """Remove a freeze window. One redeploy of each service starts that carries out the calls that waited for it."""
-    freeze_windows.remove(context(request).store, viewer, parse_uuid(freeze_uuid))
+    freeze_windows.remove(web.store, viewer, parse_uuid(freeze_uuid))
     return Response(status_code=204)

@@ -167,7 +167,8 @@ GROUP_CALL = describe(
         "group_name": Shown(str | None, "As it was at the call."),
         "state": Shown(
             str,
-            "`Failed` (any), `Canceled` (any, and none failed), `Success` (all), otherwise `In progress` or `Pending`.",
+            "`Failed` (any, or deleted before the call ended), `Canceled` (any, and none failed), `Success` (all),"
+            " otherwise `In progress` or `Pending`.",
         ),
         "received_datetime": Shown(Moment, of="received"),
         "ended_datetime": Shown(Moment | None, "When the last action ended.", of="ended"),

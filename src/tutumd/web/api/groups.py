@@ -3,18 +3,19 @@
 from dataclasses import replace
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path
 from fastapi.responses import Response
 
 from tutumd.application import groups as rules
-from tutumd.application.handlers import HandlerPlan
-from tutumd.application.queries import HANDLER_FILTERS, parse_position, parse_query
+from tutumd.application.handlers import ChangePlan
+from tutumd.application.queries import HANDLER_FILTERS, parse_position
+from tutumd.model import Query
 from tutumd.model.groups import GroupCall
 from tutumd.web.api.group_objects import GROUP, GROUP_CALL, GROUP_PLAN, GroupIn, show_group
 from tutumd.web.api.schemas import RotateIn, list_of, write_page
 from tutumd.web.auth import Caller, Operator, Reader
-from tutumd.web.body import Body, documented, documented_list, parse
-from tutumd.web.context import context, parse_uuid
+from tutumd.web.body import Body, documented, documented_list, listed, parse
+from tutumd.web.context import Web, parse_uuid
 from tutumd.web.uris import PREFIX
 
 _CALLS = f"{PREFIX}/webhook/groupcall/"
@@ -26,10 +27,8 @@ GroupCallNumber = Annotated[int, Path(description="ID of the call", ge=1, le=2**
 
 
 @router.get("/group/", response_model=list_of(GROUP), openapi_extra=documented_list(HANDLER_FILTERS))
-def list_groups(request: Request, viewer: Caller) -> dict[str, Any]:
+def list_groups(web: Web, viewer: Caller, query: Annotated[Query, listed(HANDLER_FILTERS)]) -> dict[str, Any]:
     """List groups, oldest first. Filters: uuid, uuid__startswith, name; pages: limit, offset."""
-    web = context(request)
-    query = parse_query(request.query_params.multi_items(), HANDLER_FILTERS)
     page = web.store.groups(viewer, query)
     return write_page(
         f"{PREFIX}/webhook/group/", query, page, [show_group(each, web.public_url) for each in page.objects]
@@ -37,9 +36,8 @@ def list_groups(request: Request, viewer: Caller) -> dict[str, Any]:
 
 
 @router.post("/group/", status_code=201, response_model=GROUP, openapi_extra=documented(GroupIn))
-def create_group(request: Request, viewer: Operator, body: Body) -> dict[str, Any]:
+def create_group(web: Web, viewer: Operator, body: Body) -> dict[str, Any]:
     """Create a group: one URL that redeploys several services."""
-    web = context(request)
     created = rules.create(
         web.store, viewer, _parse(body), cipher=web.cipher, now=web.clock(), issuers=web.allowed_issuers
     )
@@ -47,25 +45,22 @@ def create_group(request: Request, viewer: Operator, body: Body) -> dict[str, An
 
 
 @router.post("/group/plan/", response_model=GROUP_PLAN, openapi_extra=documented(GroupIn))
-def plan_group(request: Request, viewer: Caller, body: Body) -> HandlerPlan:
+def plan_group(web: Web, viewer: Caller, body: Body) -> ChangePlan:
     """Check a request to create a group, and show what it would set. Nothing is done."""
-    web = context(request)
     return rules.plan_creation(
         web.store, viewer, _parse(body), cipher=web.cipher, now=web.clock(), issuers=web.allowed_issuers
     )
 
 
 @router.get("/group/{group_uuid}/", response_model=GROUP)
-def get_group(request: Request, viewer: Caller, group_uuid: GroupUuid) -> dict[str, Any]:
+def get_group(web: Web, viewer: Caller, group_uuid: GroupUuid) -> dict[str, Any]:
     """Get a group."""
-    web = context(request)
     return show_group(web.store.group(viewer, parse_uuid(group_uuid)), web.public_url)
 
 
 @router.patch("/group/{group_uuid}/", response_model=GROUP, openapi_extra=documented(GroupIn))
-def change_group(request: Request, viewer: Operator, group_uuid: GroupUuid, body: Body) -> dict[str, Any]:
+def change_group(web: Web, viewer: Operator, group_uuid: GroupUuid, body: Body) -> dict[str, Any]:
     """Change fields of a group; those that are absent stay, null resets."""
-    web = context(request)
     changed = rules.change(
         web.store,
         viewer,
@@ -79,9 +74,8 @@ def change_group(request: Request, viewer: Operator, group_uuid: GroupUuid, body
 
 
 @router.post("/group/{group_uuid}/plan/", response_model=GROUP_PLAN, openapi_extra=documented(GroupIn))
-def plan_group_change(request: Request, viewer: Caller, group_uuid: GroupUuid, body: Body) -> HandlerPlan:
+def plan_group_change(web: Web, viewer: Caller, group_uuid: GroupUuid, body: Body) -> ChangePlan:
     """Check a request to change a group, and show which fields would change. Nothing is done."""
-    web = context(request)
     return rules.plan_change(
         web.store,
         viewer,
@@ -99,34 +93,32 @@ def plan_group_change(request: Request, viewer: Caller, group_uuid: GroupUuid, b
     response_model=GROUP,
     openapi_extra=documented(RotateIn, required=False),
 )
-def rotate_group(request: Request, viewer: Operator, group_uuid: GroupUuid, body: Body) -> dict[str, Any]:
+def rotate_group(web: Web, viewer: Operator, group_uuid: GroupUuid, body: Body) -> dict[str, Any]:
     """Give a group a new URL. Calls of the old one are still accepted for `grace` seconds."""
-    web = context(request)
     grace = parse(body or b"{}", RotateIn).model_dump()["grace"]
     rotated = rules.rotate(web.store, viewer, parse_uuid(group_uuid), grace, now=web.clock())
     return show_group(rotated, web.public_url)
 
 
 @router.delete("/group/{group_uuid}/", status_code=204)
-def delete_group(request: Request, viewer: Operator, group_uuid: GroupUuid) -> Response:
+def delete_group(web: Web, viewer: Operator, group_uuid: GroupUuid) -> Response:
     """Revoke a group: after the response no call to it is accepted. Its actions go on."""
-    context(request).store.delete_group(viewer, parse_uuid(group_uuid))
+    web.store.delete_group(viewer, parse_uuid(group_uuid))
     return Response(status_code=204)
 
 
 @router.get("/groupcall/", response_model=list_of(GROUP_CALL), openapi_extra=documented_list(_CALL_FILTERS))
-def list_group_calls(request: Request, viewer: Reader) -> dict[str, Any]:
+def list_group_calls(web: Web, viewer: Reader, query: Annotated[Query, listed(_CALL_FILTERS)]) -> dict[str, Any]:
     """List the calls of groups, newest first. Filter: group, the number of a group; pages: limit, offset."""
-    query = parse_query(request.query_params.multi_items(), _CALL_FILTERS)
     number = parse_position(query.filters, "group")
     by_number = {} if number is None else {"handler": str(number)}
-    return write_page(_CALLS, query, context(request).store.group_calls(viewer, replace(query, filters=by_number)))
+    return write_page(_CALLS, query, web.store.group_calls(viewer, replace(query, filters=by_number)))
 
 
 @router.get("/groupcall/{group_call}/", response_model=GROUP_CALL)
-def get_group_call(request: Request, viewer: Reader, group_call: GroupCallNumber) -> GroupCall:
+def get_group_call(web: Web, viewer: Reader, group_call: GroupCallNumber) -> GroupCall:
     """Get a call of a group, with what it caused for each service."""
-    return context(request).store.group_call(viewer, group_call)
+    return web.store.group_call(viewer, group_call)
 
 
 def _parse(body: bytes) -> dict[str, Any]:

@@ -14,9 +14,10 @@ from fastapi.responses import Response
 from tutumd.application import handlers as rules
 from tutumd.application.admission.evaluate import CallInput
 from tutumd.application.calls import parse_wait
-from tutumd.application.queries import HANDLER_FILTERS, parse_query, parse_unused
+from tutumd.application.queries import HANDLER_FILTERS, parse_unused
 from tutumd.application.redelivery import redeliver, try_call
 from tutumd.errors import InvalidInputError
+from tutumd.model import Query
 from tutumd.web.api.group_objects import GROUP_PROGRESS
 from tutumd.web.api.handler_objects import (
     CALL,
@@ -33,9 +34,9 @@ from tutumd.web.api.handler_objects import (
 from tutumd.web.api.schemas import HandlerIn, RotateIn, TestIn, list_of, plain_list, write_page
 from tutumd.web.api.services import find_service
 from tutumd.web.auth import Caller, Operator
-from tutumd.web.body import Body, documented, documented_list, documented_query, parse
+from tutumd.web.body import Body, documented, documented_list, documented_query, listed, parse
 from tutumd.web.call.endpoint import render_result, show_any_progress
-from tutumd.web.context import context, parse_uuid
+from tutumd.web.context import Web, parse_uuid
 from tutumd.web.messages.deliveries import write_reason, write_reasons
 from tutumd.web.uris import PREFIX, handler_uri, status_uri, uri
 from tutumd.web.verdicts import STATUSES
@@ -52,24 +53,24 @@ _NEW = HandlerIn | list[HandlerIn]
 
 
 @router.get(f"{BASE}/", response_model=list_of(HANDLER), openapi_extra=documented_list(HANDLER_FILTERS))
-def list_handlers(request: Request, viewer: Caller, service_uuid: ServiceUuid) -> dict[str, Any]:
+def list_handlers(
+    web: Web, viewer: Caller, query: Annotated[Query, listed(HANDLER_FILTERS)], service_uuid: ServiceUuid
+) -> dict[str, Any]:
     """List the webhook handlers of a service. Filters: uuid, uuid__startswith, name; pages: limit, offset."""
-    query = parse_query(request.query_params.multi_items(), HANDLER_FILTERS)
-    uuid = find_service(request, viewer, service_uuid)
-    page = context(request).store.handlers(viewer, uuid, query)
+    uuid = find_service(web, viewer, service_uuid)
+    page = web.store.handlers(viewer, uuid, query)
     path = uri("service", uuid) + "webhook/handler/"
-    return write_page(path, query, page, [show_handler(each, context(request).public_url) for each in page.objects])
+    return write_page(path, query, page, [show_handler(each, web.public_url) for each in page.objects])
 
 
 @router.post(f"{BASE}/", status_code=201, response_model=HANDLER | plain_list(HANDLER), openapi_extra=documented(_NEW))
-def create_handlers(request: Request, viewer: Operator, service_uuid: ServiceUuid, body: Body) -> Any:
+def create_handlers(web: Web, viewer: Operator, service_uuid: ServiceUuid, body: Body) -> Any:
     """Create one webhook handler from an object, or several from a list: all of them or none."""
     is_list, documents = _parse_new(body)
-    web = context(request)
     created = rules.create(
         web.store,
         viewer,
-        find_service(request, viewer, service_uuid),
+        find_service(web, viewer, service_uuid),
         documents,
         cipher=web.cipher,
         now=web.clock(),
@@ -80,14 +81,13 @@ def create_handlers(request: Request, viewer: Operator, service_uuid: ServiceUui
 
 
 @router.post(f"{BASE}/plan/", response_model=HANDLER_PLAN | plain_list(HANDLER_PLAN), openapi_extra=documented(_NEW))
-def plan_handlers(request: Request, viewer: Caller, service_uuid: ServiceUuid, body: Body) -> Any:
+def plan_handlers(web: Web, viewer: Caller, service_uuid: ServiceUuid, body: Body) -> Any:
     """Check a request to create webhook handlers, and show what it would set. Nothing is done."""
     is_list, documents = _parse_new(body)
-    web = context(request)
     plans = rules.plan_creation(
         web.store,
         viewer,
-        find_service(request, viewer, service_uuid),
+        find_service(web, viewer, service_uuid),
         documents,
         cipher=web.cipher,
         now=web.clock(),
@@ -97,28 +97,24 @@ def plan_handlers(request: Request, viewer: Caller, service_uuid: ServiceUuid, b
 
 
 @router.get(f"{BASE}/{{handler_uuid}}/", response_model=HANDLER)
-def get_handler(
-    request: Request, viewer: Caller, service_uuid: ServiceUuid, handler_uuid: HandlerUuid
-) -> dict[str, Any]:
+def get_handler(web: Web, viewer: Caller, service_uuid: ServiceUuid, handler_uuid: HandlerUuid) -> dict[str, Any]:
     """Get a webhook handler."""
-    web = context(request)
     return show_handler(
-        web.store.handler(viewer, find_service(request, viewer, service_uuid), parse_uuid(handler_uuid)),
+        web.store.handler(viewer, find_service(web, viewer, service_uuid), parse_uuid(handler_uuid)),
         web.public_url,
     )
 
 
 @router.patch(f"{BASE}/{{handler_uuid}}/", response_model=HANDLER, openapi_extra=documented(HandlerIn))
 def change_handler(
-    request: Request, viewer: Operator, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, body: Body
+    web: Web, viewer: Operator, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, body: Body
 ) -> dict[str, Any]:
     """Change fields of a webhook handler; those that are absent stay, null resets."""
-    web = context(request)
     return show_handler(
         rules.change(
             web.store,
             viewer,
-            find_service(request, viewer, service_uuid),
+            find_service(web, viewer, service_uuid),
             parse_uuid(handler_uuid),
             parse(body, HandlerIn).model_dump(exclude_unset=True),
             cipher=web.cipher,
@@ -131,14 +127,13 @@ def change_handler(
 
 @router.post(f"{BASE}/{{handler_uuid}}/plan/", response_model=HANDLER_PLAN, openapi_extra=documented(HandlerIn))
 def plan_change(
-    request: Request, viewer: Caller, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, body: Body
-) -> rules.HandlerPlan:
+    web: Web, viewer: Caller, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, body: Body
+) -> rules.ChangePlan:
     """Check a request to change a webhook handler, and show which fields would change. Nothing is done."""
-    web = context(request)
     return rules.plan_change(
         web.store,
         viewer,
-        find_service(request, viewer, service_uuid),
+        find_service(web, viewer, service_uuid),
         parse_uuid(handler_uuid),
         parse(body, HandlerIn).model_dump(exclude_unset=True),
         cipher=web.cipher,
@@ -154,15 +149,14 @@ def plan_change(
     openapi_extra=documented(RotateIn, required=False),
 )
 def rotate_handler(
-    request: Request, viewer: Operator, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, body: Body
+    web: Web, viewer: Operator, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, body: Body
 ) -> dict[str, Any]:
     """Give a webhook handler a new URL. Calls of the old one are still accepted for `grace` seconds."""
-    web = context(request)
     return show_handler(
         rules.rotate(
             web.store,
             viewer,
-            find_service(request, viewer, service_uuid),
+            find_service(web, viewer, service_uuid),
             parse_uuid(handler_uuid),
             parse(body or b"{}", RotateIn).model_dump()["grace"],
             now=web.clock(),
@@ -173,12 +167,11 @@ def rotate_handler(
 
 @router.post(f"{BASE}/{{handler_uuid}}/test/", response_model=TRIAL, openapi_extra=documented(TestIn, required=False))
 def try_handler(
-    request: Request, viewer: Caller, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, body: Body
+    web: Web, viewer: Caller, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, body: Body
 ) -> dict[str, Any]:
     """Show what a call would do, and why. Nothing is done."""
-    web = context(request)
     sent = parse(body or b"{}", TestIn).model_dump()
-    handler = web.store.handler(viewer, find_service(request, viewer, service_uuid), parse_uuid(handler_uuid))
+    handler = web.store.handler(viewer, find_service(web, viewer, service_uuid), parse_uuid(handler_uuid))
     text = sent["body"] if isinstance(sent["body"], str) else json.dumps(sent["body"])
     for part in (text, sent["address"], *chain(*sent["headers"].items(), *sent["query"].items())):
         if any("\ud800" <= char <= "\udfff" for char in part):
@@ -212,11 +205,9 @@ def try_handler(
 
 
 @router.delete(f"{BASE}/{{handler_uuid}}/", status_code=204)
-def delete_handler(
-    request: Request, viewer: Operator, service_uuid: ServiceUuid, handler_uuid: HandlerUuid
-) -> Response:
+def delete_handler(web: Web, viewer: Operator, service_uuid: ServiceUuid, handler_uuid: HandlerUuid) -> Response:
     """Revoke a webhook handler: after the response no call to it is accepted."""
-    context(request).store.delete_handler(viewer, find_service(request, viewer, service_uuid), parse_uuid(handler_uuid))
+    web.store.delete_handler(viewer, find_service(web, viewer, service_uuid), parse_uuid(handler_uuid))
     return Response(status_code=204)
 
 
@@ -225,11 +216,11 @@ def delete_handler(
     response_model=list_of(UNUSED_HANDLER),
     openapi_extra=documented_list(frozenset({"unused_days"})),
 )
-def list_unused_handlers(request: Request, viewer: Caller) -> dict[str, Any]:
+def list_unused_handlers(web: Web, request: Request, viewer: Caller) -> dict[str, Any]:
     """List the handlers of all services that were not called for `unused_days`; 0: all. Pages: limit, offset."""
-    before, query = parse_unused(request.query_params.multi_items(), context(request).clock())
-    page = context(request).store.unused_handlers(viewer, before, query)
-    shown = [show_handler(handler, context(request).public_url, UNUSED_HANDLER) for handler in page.objects]
+    before, query = parse_unused(request.query_params.multi_items(), web.clock())
+    page = web.store.unused_handlers(viewer, before, query)
+    shown = [show_handler(handler, web.public_url, UNUSED_HANDLER) for handler in page.objects]
     return write_page(f"{PREFIX}/webhook/handler/", query, page, shown)
 
 
@@ -242,26 +233,28 @@ def _parse_new(body: bytes) -> tuple[bool, list[dict[str, Any]]]:
 
 @router.get(f"{_DELIVERY}/", response_model=list_of(DELIVERY), openapi_extra=documented_list())
 def list_deliveries(
-    request: Request, viewer: Caller, service_uuid: ServiceUuid, handler_uuid: HandlerUuid
+    web: Web,
+    viewer: Caller,
+    query: Annotated[Query, listed()],
+    service_uuid: ServiceUuid,
+    handler_uuid: HandlerUuid,
 ) -> dict[str, Any]:
     """List the calls that a handler received, newest first. Pages: limit, offset."""
-    query = parse_query(request.query_params.multi_items(), frozenset())
-    service, handler = find_service(request, viewer, service_uuid), parse_uuid(handler_uuid)
-    store = context(request).store
-    number = store.handler(viewer, service, handler).number
-    page = store.deliveries(viewer, replace(query, filters={"service": service, "handler": str(number)}))
+    service, handler = find_service(web, viewer, service_uuid), parse_uuid(handler_uuid)
+    number = web.store.handler(viewer, service, handler).number
+    page = web.store.deliveries(viewer, replace(query, filters={"service": service, "handler": str(number)}))
     path = f"{handler_uri(service, handler)}delivery/"
     return write_page(path, query, page, [show_delivery(each, path) for each in page.objects])
 
 
 @router.get(f"{_DELIVERY}/{{number}}/", response_model=WHOLE_DELIVERY)
 def get_delivery(
-    request: Request, viewer: Caller, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, number: Number
+    web: Web, viewer: Caller, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, number: Number
 ) -> dict[str, Any]:
     """Get a call with its stored content: headers without secrets, and at most 16 KiB of the body."""
-    service, handler = find_service(request, viewer, service_uuid), parse_uuid(handler_uuid)
+    service, handler = find_service(web, viewer, service_uuid), parse_uuid(handler_uuid)
     return show_delivery(
-        context(request).store.delivery(viewer, service, handler, number), f"{handler_uri(service, handler)}delivery/"
+        web.store.delivery(viewer, service, handler, number), f"{handler_uri(service, handler)}delivery/"
     )
 
 
@@ -271,16 +264,15 @@ def get_delivery(
     response_model=CALL,
 )
 async def redeliver_delivery(
-    request: Request, viewer: Caller, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, number: Number
+    web: Web, request: Request, viewer: Caller, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, number: Number
 ) -> Response:
     """Call the handler with the stored content of a call, without checking its signature or its delivery key."""
-    web = context(request)
     call, result = await redeliver(
         web.store,
         web.batches.store,
         web.admission_cache,
         viewer,
-        service_uuid=await run_in_threadpool(find_service, request, viewer, service_uuid),
+        service_uuid=await run_in_threadpool(find_service, web, viewer, service_uuid),
         handler_uuid=parse_uuid(handler_uuid),
         number=number,
         origin=web.read_origin(request.scope),
@@ -294,9 +286,8 @@ async def redeliver_delivery(
     response_model=PROGRESS | GROUP_PROGRESS,
     openapi_extra={"security": [], **documented_query(["wait"])},
 )
-async def get_status(request: Request, token: str) -> dict[str, Any]:
+async def get_status(web: Web, request: Request, token: str) -> dict[str, Any]:
     """Get the progress of a call, with `?wait=S` once it has ended. The call's response has the path."""
-    web = context(request)
     reference = web.status_tokens.read(token)
     wait_s = parse_wait(request.query_params.get("wait"), request.headers.get("prefer", ""))
     progress = await web.long_poll.wait_until_ended(reference, wait_s or 0)

@@ -1,24 +1,23 @@
 """Routes of rollbacks, of the images that a service ran, and of holds."""
 
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Request, Response
 
 from tutumd.application import rollbacks as rules
 from tutumd.application.calls import parse_wait
-from tutumd.application.queries import parse_query
 from tutumd.application.scopes import require_scope
-from tutumd.model import Page, Reference, Scope, Service
+from tutumd.model import Page, Query, Reference, Scope, Service
 from tutumd.web.api.handler_objects import PROGRESS
 from tutumd.web.api.objects import ERROR, IMAGE, PLAN, SERVICE
 from tutumd.web.api.schemas import HoldIn, RollbackIn, list_of, show, write_page
 from tutumd.web.api.services import DRY_RUN, Uuid, find_service, is_set, name_action
 from tutumd.web.auth import Operator, Reader
-from tutumd.web.body import Body, documented, documented_list, documented_query, documented_switches, parse
+from tutumd.web.body import Body, documented, documented_list, documented_query, documented_switches, listed, parse
 from tutumd.web.call.endpoint import wait_for_end
-from tutumd.web.context import context
+from tutumd.web.context import Web
 from tutumd.web.errors import JsonResponse
 from tutumd.web.uris import PREFIX, uri
 
@@ -42,16 +41,16 @@ _PARAMETERS = [
     openapi_extra=documented(RollbackIn, required=False) | {"parameters": _PARAMETERS},
 )
 async def roll_back_service(
-    request: Request, response: Response, viewer: Reader, uuid: Uuid, body: Body
+    web: Web, request: Request, response: Response, viewer: Reader, uuid: Uuid, body: Body
 ) -> Service | JsonResponse:
     """Replace every container by one of an image that the service ran before, and hold its redeploys.
 
     With `?dry_run=1` only show the plan. With `?wait=S` (0 to 600), respond when the action has ended, as for a call.
     """
-    web, document = context(request), parse(body or b"{}", RollbackIn).model_dump()
+    document = parse(body or b"{}", RollbackIn).model_dump()
     image = None if document["image"] is None else str(document["image"])
     wait_s = parse_wait(request.query_params.get("wait"), request.headers.get("prefer", ""))
-    service_uuid = await run_sync(find_service, request, viewer, uuid)
+    service_uuid = await run_sync(find_service, web, viewer, uuid)
     if is_set(request, "dry_run"):
         ask = partial(rules.plan_rollback, web.store, viewer, service_uuid, image)
         plan = await run_sync(web.ask_engine, viewer, ask)
@@ -76,10 +75,9 @@ async def roll_back_service(
 
 
 @router.get("/image/", response_model=list_of(IMAGE), openapi_extra=documented_list())
-def list_images(request: Request, viewer: Reader, uuid: Uuid) -> dict[str, Any]:
+def list_images(web: Web, viewer: Reader, query: Annotated[Query, listed()], uuid: Uuid) -> dict[str, Any]:
     """List the images that a service ran, newest first, and where a rollback would get them. Pages: limit, offset."""
-    web, query = context(request), parse_query(request.query_params.multi_items(), frozenset())
-    service_uuid = find_service(request, viewer, uuid)
+    service_uuid = find_service(web, viewer, uuid)
     images = web.ask_engine(viewer, partial(rules.images, web.store, viewer, service_uuid))
     shown = [show(IMAGE, image, available=available) for image, available in images]
     page = Page(objects=tuple(shown[query.offset : query.offset + query.limit]), total=len(shown))
@@ -87,13 +85,13 @@ def list_images(request: Request, viewer: Reader, uuid: Uuid) -> dict[str, Any]:
 
 
 @router.post("/hold/", response_model=SERVICE, openapi_extra=documented(HoldIn, required=False))
-def hold_service(request: Request, viewer: Operator, uuid: Uuid, body: Body) -> Service:
+def hold_service(web: Web, viewer: Operator, uuid: Uuid, body: Body) -> Service:
     """Hold the redeploys of a service: they are accepted, and wait. A second hold replaces the first."""
-    web, document = context(request), parse(body or b"{}", HoldIn).model_dump()
-    return rules.hold(web.store, viewer, find_service(request, viewer, uuid), **document, now=web.clock())
+    given = parse(body or b"{}", HoldIn)
+    return rules.hold(web.store, viewer, find_service(web, viewer, uuid), **given.model_dump(), now=web.clock())
 
 
 @router.delete("/hold/", response_model=SERVICE)
-def resume_service(request: Request, viewer: Operator, uuid: Uuid) -> Service:
+def resume_service(web: Web, viewer: Operator, uuid: Uuid) -> Service:
     """End the hold of a service. If redeploys were held, one starts for all of them."""
-    return context(request).store.resume(viewer, find_service(request, viewer, uuid))
+    return web.store.resume(viewer, find_service(web, viewer, uuid))

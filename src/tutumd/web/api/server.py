@@ -11,7 +11,7 @@ from tutumd.errors import ForbiddenError, NotFoundError
 from tutumd.web.api.objects import ACCOUNT, ENGINE
 from tutumd.web.api.schemas import list_of, write_list
 from tutumd.web.auth import Reader, parse_credentials
-from tutumd.web.context import context
+from tutumd.web.context import Web, WebContext
 from tutumd.web.messages.engines import judge_engine
 from tutumd.web.uris import PREFIX
 
@@ -25,9 +25,8 @@ def check_credentials(request: Request, viewer: Reader) -> dict[str, Any]:
 
 
 @router.get(f"{PREFIX}/engine/", tags=["server"], response_model=list_of(ENGINE))
-def list_engines(request: Request, viewer: Reader) -> dict[str, Any]:
+def list_engines(web: Web, viewer: Reader) -> dict[str, Any]:
     """List the engines. For an engine that cannot be reached: what happened, and what to do."""
-    web = context(request)
     return write_list([judge_engine(info, web.clock()) for info in web.store.engines(viewer)])
 
 
@@ -43,31 +42,29 @@ async def check_health() -> dict[str, str]:
     openapi_extra={"security": []},
     responses={503: {"model": health.Readiness, "description": "Calls are refused, or will be at once"}},
 )
-def check_readiness(request: Request, response: Response) -> health.Readiness:
+def check_readiness(web: Web, request: Request, response: Response) -> health.Readiness:
     """Check that actions are performed: `ready`, `degraded` (calls are stored, but some wait), or with a 503 `down` or
     `stopping`. `engines` is empty unless the client is on the same machine, or may read the metrics.
     """
-    web = context(request)
     readiness = health.check(
         web.store, web.intake, web.clock, web.worker_state(), web.notifier_state(), web.notification_delay_s
     )
     if web.is_stopping:
         readiness = replace(readiness, status="stopping")
-    if not (web.is_local(request.scope) or may_scrape(request)):
+    if not (web.is_local(request.scope) or may_scrape(web, request)):
         readiness = replace(readiness, engines={})
     response.status_code = 503 if readiness.status in ("down", "stopping") else 200
     return readiness
 
 
 @router.get("/metrics", include_in_schema=False)
-async def scrape(request: Request) -> Response:
+async def scrape(web: Web, request: Request) -> Response:
     """Return the metrics of this web process, and of all workers on its database."""
-    web = context(request)
     if web.scrapes is None:
         raise NotFoundError(
             "the metrics are closed: set TUTUMD_METRICS_TOKEN or TUTUMD_METRICS_ALLOW_FROM, see docs/how-to/observe.md"
         )
-    is_open = may_scrape(request)
+    is_open = may_scrape(web, request)
     if not is_open and web.scrapes.token:
         text = "the metrics need a token: send Authorization: Bearer with the value of TUTUMD_METRICS_TOKEN"
         raise HTTPException(401, text, {"WWW-Authenticate": "Bearer"})
@@ -80,8 +77,7 @@ async def scrape(request: Request) -> Response:
     return Response(content, headers={"Content-Type": content_type, "Cache-Control": "no-store"})
 
 
-def may_scrape(request: Request) -> bool:
+def may_scrape(web: WebContext, request: Request) -> bool:
     """Return whether a client may read the metrics."""
-    web = context(request)
     address = web.read_origin(request.scope).address if web.knows_client(request.scope) else ""
     return web.scrapes is not None and web.scrapes.is_open_to(request.headers.get("authorization", ""), address)

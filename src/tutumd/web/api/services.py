@@ -15,17 +15,25 @@ from tutumd.application.queries import (
     SERVICE_FILTERS,
     parse_logs_query,
     parse_number,
-    parse_query,
     write_date,
 )
 from tutumd.application.scopes import require_scope
 from tutumd.errors import NotFoundError
-from tutumd.model import Action, Container, Scope, Service, User, Verb
+from tutumd.model import Action, Container, Query, Scope, Service, User, Verb
 from tutumd.web.api.objects import ACTION, ACTION_LOGS, CONTAINER, LOGS, PLAN, SERVICE
 from tutumd.web.api.schemas import ServiceIn, ServicePatch, list_of, write_page
 from tutumd.web.auth import Administrator, Operator, Reader
-from tutumd.web.body import Body, documented, documented_list, documented_query, documented_switches, parse
-from tutumd.web.context import context, parse_uuid
+from tutumd.web.body import (
+    Body,
+    documented,
+    documented_list,
+    documented_query,
+    documented_switches,
+    listed,
+    parse,
+    queried,
+)
+from tutumd.web.context import Web, WebContext, parse_uuid
 from tutumd.web.errors import JsonResponse
 from tutumd.web.uris import ACTION_HEADER, PREFIX, action_uri
 
@@ -43,7 +51,7 @@ DRY_RUN = "1: return the plan and do nothing."
 Named = TypeVar("Named", Action, Action | None)
 
 
-def find_service(request: Request, viewer: User, reference: str) -> str:
+def find_service(web: WebContext, viewer: User, reference: str) -> str:
     """Return the UUID of the service that a path segment names.
 
     Raises:
@@ -52,11 +60,11 @@ def find_service(request: Request, viewer: User, reference: str) -> str:
     """
     with suppress(NotFoundError):
         return parse_uuid(reference)
-    return rules.find(context(request).store, viewer, reference.replace("%2F", "/"))
+    return rules.find(web.store, viewer, reference.replace("%2F", "/"))
 
 
 @router.get("/", response_model=list_of(SERVICE), openapi_extra=documented_list(SERVICE_FILTERS))
-def list_services(request: Request, viewer: Reader) -> dict[str, Any]:
+def list_services(web: Web, viewer: Reader, query: Annotated[Query, listed(SERVICE_FILTERS)]) -> dict[str, Any]:
     """List services by stack and name.
 
     Filters: uuid, uuid__startswith, name, reference, state, stack__name; limit, offset.
@@ -64,31 +72,28 @@ def list_services(request: Request, viewer: Reader) -> dict[str, Any]:
     `reference` is a name with or without its stack (`shop/web`), the name of a container, or the start of a UUID. By
     it, by `name` or by `uuid__startswith`, a service that is gone is found only if no other one matches.
     """
-    query = parse_query(request.query_params.multi_items(), SERVICE_FILTERS)
-    return write_page(f"{PREFIX}/service/", query, context(request).store.services(viewer, query))
+    return write_page(f"{PREFIX}/service/", query, web.store.services(viewer, query))
 
 
 @router.post("/", status_code=201, response_model=SERVICE, openapi_extra=documented(ServiceIn))
-def create_service(request: Request, viewer: Administrator, body: Body) -> Service:
+def create_service(web: Web, viewer: Administrator, body: Body) -> Service:
     """Create a service on an engine that runs commands. It is not started. For admins."""
-    web, document = context(request), parse(body, ServiceIn).model_dump()
-    return rules.create(web.store, viewer, document, server_cap=web.server_cap)
+    return rules.create(web.store, viewer, parse(body, ServiceIn).model_dump(), server_cap=web.server_cap)
 
 
 @router.get("/{uuid}/", response_model=SERVICE)
-def get_service(request: Request, viewer: Reader, uuid: Uuid) -> Service:
+def get_service(web: Web, viewer: Reader, uuid: Uuid) -> Service:
     """Get a service."""
-    return context(request).store.service(viewer, find_service(request, viewer, uuid))
+    return web.store.service(viewer, find_service(web, viewer, uuid))
 
 
 @router.patch("/{uuid}/", response_model=SERVICE, openapi_extra=documented(ServicePatch))
-def change_service(request: Request, response: Response, viewer: Operator, uuid: Uuid, body: Body) -> Service:
+def change_service(web: Web, request: Request, response: Response, viewer: Operator, uuid: Uuid, body: Body) -> Service:
     """Change a service. A new target is scaled to at once; anything else applies from the next redeploy or start on."""
-    web = context(request)
     service, action = rules.change(
         web.store,
         viewer,
-        find_service(request, viewer, uuid),
+        find_service(web, viewer, uuid),
         parse(body, ServicePatch).model_dump(exclude_unset=True),
         server_cap=web.server_cap,
         origin=web.read_origin(request.scope),
@@ -104,52 +109,53 @@ def change_service(request: Request, response: Response, viewer: Operator, uuid:
     responses={200: {"model": PLAN, "description": "With `dry_run=1`: the plan"}},
     openapi_extra=documented_switches(dry_run=DRY_RUN, override="1: start also while the service is held or frozen."),
 )
-def redeploy_service(request: Request, response: Response, viewer: Reader, uuid: Uuid) -> Service | JsonResponse:
+def redeploy_service(
+    web: Web, request: Request, response: Response, viewer: Reader, uuid: Uuid
+) -> Service | JsonResponse:
     """Replace every container by one of the newest image; with `?dry_run=1` only show the plan.
 
     A service that is held or frozen is redeployed later, or with `?override=1`, which needs the scope `operate`.
     """
     override = is_set(request, "override")
     if is_set(request, "dry_run"):
-        web = context(request)
-        plan = web.ask_engine(viewer, partial(rules.plan, web.store, viewer, find_service(request, viewer, uuid)))
+        plan = web.ask_engine(viewer, partial(rules.plan, web.store, viewer, find_service(web, viewer, uuid)))
         return JsonResponse(PLAN.model_validate(plan).model_dump())
     require_scope(viewer, Scope.OPERATE if override else Scope.CALL)
-    return _act(request, response, viewer, uuid, Verb.REDEPLOY, override=override)
+    return _act(web, request, response, viewer, uuid, Verb.REDEPLOY, override=override)
 
 
 @router.post("/{uuid}/scale/", status_code=202, response_model=SERVICE)
-def scale_service(request: Request, response: Response, viewer: Operator, uuid: Uuid) -> Service:
+def scale_service(web: Web, request: Request, response: Response, viewer: Operator, uuid: Uuid) -> Service:
     """Scale to the target that the service has when the action starts."""
-    return _act(request, response, viewer, uuid, Verb.SCALE)
+    return _act(web, request, response, viewer, uuid, Verb.SCALE)
 
 
 @router.post("/{uuid}/start/", status_code=202, response_model=SERVICE)
-def start_service(request: Request, response: Response, viewer: Operator, uuid: Uuid) -> Service:
+def start_service(web: Web, request: Request, response: Response, viewer: Operator, uuid: Uuid) -> Service:
     """Start a stopped service."""
-    return _act(request, response, viewer, uuid, Verb.START)
+    return _act(web, request, response, viewer, uuid, Verb.START)
 
 
 @router.post("/{uuid}/stop/", status_code=202, response_model=SERVICE)
-def stop_service(request: Request, response: Response, viewer: Operator, uuid: Uuid) -> Service:
+def stop_service(web: Web, request: Request, response: Response, viewer: Operator, uuid: Uuid) -> Service:
     """Stop all containers of a service."""
-    return _act(request, response, viewer, uuid, Verb.STOP)
+    return _act(web, request, response, viewer, uuid, Verb.STOP)
 
 
 @router.delete("/{uuid}/", status_code=202, response_model=SERVICE)
-def terminate_service(request: Request, response: Response, viewer: Administrator, uuid: Uuid) -> Service:
+def terminate_service(web: Web, request: Request, response: Response, viewer: Administrator, uuid: Uuid) -> Service:
     """Remove a service that was created here, with its containers and handlers. For admins. Forget one that is gone."""
-    return _act(request, response, viewer, uuid, Verb.TERMINATE)
+    return _act(web, request, response, viewer, uuid, Verb.TERMINATE)
 
 
 @router.post("/{uuid}/forget/", response_model=SERVICE)
-def forget_service(request: Request, viewer: Operator, uuid: Uuid) -> Service:
+def forget_service(web: Web, viewer: Operator, uuid: Uuid) -> Service:
     """Forget a service that is gone, and revoke its handlers. 409 if its engine shows it, or while an action runs."""
-    return context(request).store.forget(viewer, find_service(request, viewer, uuid))
+    return web.store.forget(viewer, find_service(web, viewer, uuid))
 
 
 @router.get("/{uuid}/logs/", response_model=LOGS, openapi_extra=documented_query(["tail", "since", "after"]))
-def get_logs(request: Request, viewer: Reader, uuid: Uuid) -> dict[str, str]:
+def get_logs(web: Web, request: Request, viewer: Reader, uuid: Uuid) -> dict[str, str]:
     """Get the last output lines of each container of a service: 300, or `?tail=N`; or those since a date.
 
     To follow the output, send `next` of each response as `after`, every 2 s. A container that is removed between two
@@ -157,8 +163,7 @@ def get_logs(request: Request, viewer: Reader, uuid: Uuid) -> dict[str, str]:
     503: 32 are followed in all.
     """
     tail, since, after = parse_logs_query(request.query_params.multi_items())
-    web = context(request)
-    read = partial(rules.logs, web.store, viewer, find_service(request, viewer, uuid), tail)
+    read = partial(rules.logs, web.store, viewer, find_service(web, viewer, uuid), tail)
     text, following = web.ask_engine(viewer, partial(web.followers.read, viewer, after, since, read))
     return {"logs": text, "next": following}
 
@@ -169,10 +174,23 @@ def is_set(request: Request, name: str) -> bool:
 
 
 def _act(
-    request: Request, response: Response, viewer: User, uuid: str, verb: Verb, *, override: bool = False
+    web: WebContext,
+    request: Request,
+    response: Response,
+    viewer: User,
+    uuid: str,
+    verb: Verb,
+    *,
+    override: bool = False,
 ) -> Service:
-    web, found = context(request), find_service(request, viewer, uuid)
-    service, action = rules.act(web.store, viewer, found, verb, web.read_origin(request.scope), override=override)
+    service, action = rules.act(
+        web.store,
+        viewer,
+        find_service(web, viewer, uuid),
+        verb,
+        web.read_origin(request.scope),
+        override=override,
+    )
     name_action(response, action)
     return service
 
@@ -185,58 +203,59 @@ def name_action(response: Response, action: Named) -> Named:
 
 
 @containers.get("/", response_model=list_of(CONTAINER), openapi_extra=documented_list(CONTAINER_FILTERS))
-def list_containers(request: Request, viewer: Reader) -> dict[str, Any]:
+def list_containers(web: Web, viewer: Reader, query: Annotated[Query, listed(CONTAINER_FILTERS)]) -> dict[str, Any]:
     """List present containers. Filters: uuid, name, state, service, service__stack__name; pages: limit, offset."""
-    query = parse_query(request.query_params.multi_items(), CONTAINER_FILTERS)
-    return write_page(f"{PREFIX}/container/", query, context(request).store.containers(viewer, query))
+    return write_page(f"{PREFIX}/container/", query, web.store.containers(viewer, query))
 
 
 @containers.get("/{uuid}/", response_model=CONTAINER)
 def get_container(
-    request: Request, viewer: Reader, uuid: Annotated[str, Path(description="UUID of the container")]
+    web: Web, viewer: Reader, uuid: Annotated[str, Path(description="UUID of the container")]
 ) -> Container:
     """Get a container."""
-    return context(request).store.container(viewer, parse_uuid(uuid))
+    return web.store.container(viewer, parse_uuid(uuid))
 
 
 @actions.get("/", response_model=list_of(ACTION), openapi_extra=documented_list(ACTION_FILTERS))
-def list_actions(request: Request, viewer: Reader) -> dict[str, Any]:
+def list_actions(web: Web, viewer: Reader, query: Annotated[Query, listed(ACTION_FILTERS)]) -> dict[str, Any]:
     """List actions, newest first. Filters: uuid, state, object, start_date__gte and the like; pages: limit, offset."""
-    query = parse_query(request.query_params.multi_items(), ACTION_FILTERS)
-    return write_page(f"{PREFIX}/action/", query, context(request).store.actions(viewer, query))
+    return write_page(f"{PREFIX}/action/", query, web.store.actions(viewer, query))
 
 
 @actions.get("/{uuid}/", response_model=ACTION)
-def get_action(request: Request, viewer: Reader, uuid: ActionUuid) -> Action:
+def get_action(web: Web, viewer: Reader, uuid: ActionUuid) -> Action:
     """Get an action."""
-    return context(request).store.action(viewer, parse_uuid(uuid))
+    return web.store.action(viewer, parse_uuid(uuid))
 
 
 @actions.get("/{uuid}/logs/", response_model=ACTION_LOGS, openapi_extra=documented_query(["after"]))
-def get_action_logs(request: Request, viewer: Reader, uuid: ActionUuid) -> dict[str, Any]:
+def get_action_logs(
+    web: Web,
+    viewer: Reader,
+    after: Annotated[int, queried(partial(parse_number, name="after", low=0, high=2**62, default=0))],
+    uuid: ActionUuid,
+) -> dict[str, Any]:
     """Get the steps of an action's run, also while it runs. `?after=N`: only lines with a number above N."""
-    after = parse_number(request.query_params.multi_items(), "after", 0, 2**62, default=0)
-    lines = context(request).store.log_lines(viewer, parse_uuid(uuid), after)
+    lines = web.store.log_lines(viewer, parse_uuid(uuid), after)
     return {"logs": "\n".join(f"{write_date(line.at, 'milliseconds')} {line.text}" for line in lines), "lines": lines}
 
 
 @actions.post("/{uuid}/cancel/", status_code=202, response_model=ACTION)
-def cancel_action(request: Request, response: Response, viewer: Operator, uuid: ActionUuid) -> Action:
+def cancel_action(web: Web, response: Response, viewer: Operator, uuid: ActionUuid) -> Action:
     """Cancel an action: a pending one at once, a running one at its next safe point. 409 if it has ended."""
-    return name_action(response, context(request).store.cancel(viewer, parse_uuid(uuid)))
+    return name_action(response, web.store.cancel(viewer, parse_uuid(uuid)))
 
 
 @actions.post("/{uuid}/abandon/", status_code=202, response_model=ACTION)
-def abandon_action(request: Request, response: Response, viewer: Administrator, uuid: ActionUuid) -> Action:
+def abandon_action(web: Web, response: Response, viewer: Administrator, uuid: ActionUuid) -> Action:
     """End a running action whose engine does not come back, as Failed. For admins. 409 if it has ended or is pending.
 
     What it left half done is cleared up before the next action of the service begins.
     """
-    return name_action(response, rules.abandon(context(request).store, viewer, parse_uuid(uuid)))
+    return name_action(response, rules.abandon(web.store, viewer, parse_uuid(uuid)))
 
 
 @actions.post("/{uuid}/retry/", status_code=202, response_model=ACTION)
-def retry_action(request: Request, response: Response, viewer: Operator, uuid: ActionUuid) -> Action:
+def retry_action(web: Web, request: Request, response: Response, viewer: Operator, uuid: ActionUuid) -> Action:
     """Repeat a failed or canceled action in a new action. 409 for any other."""
-    web = context(request)
     return name_action(response, web.store.retry(viewer, parse_uuid(uuid), web.read_origin(request.scope)))

@@ -90,7 +90,10 @@ class CallEndpoint:
             if not isinstance(result, NotQueued) and wait_s is not None:
                 self._context.call_metrics.count(202, began)
                 waits = True
-                response: Response = await self._wait(call, result, wait_s)
+                notes = list_notes(call, result)
+                response: Response = await wait_for_end(
+                    self._context, result.refer(call), result.action_uuid, wait_s, notes
+                )
             else:
                 response = render_result(self._context, call, result)
         except HTTPException as error:
@@ -102,12 +105,6 @@ class CallEndpoint:
         if not waits:
             self._context.call_metrics.count(response.status_code, began)
         await response(scope, receive, send)
-
-    async def _wait(self, call: Call, result: Accepted | GroupAccepted, wait_s: int) -> Response:
-        context, notes = self._context, list_notes(call, result)
-        if isinstance(result, GroupAccepted):
-            return await wait_for_end(context, result.reference, "", wait_s, notes)
-        return await wait_for_end(context, result.refer(call), result.action_uuid, wait_s, notes)
 
     async def respond(self, scope: Scope, body: bytes, call: Call, first_result: CallResult) -> Response:
         """Return the response to a call that does not wait. `first_result` and errors are those of `accept`."""
@@ -284,7 +281,7 @@ async def wait_for_end(
     empty. `notes` are for the caller.
     """
     status_url = uris.status_uri(context.status_tokens.make(reference))
-    headers = {uris.ACTION_HEADER: uris.action_uri(action_uuid)} if action_uuid else {}
+    headers = action_header(action_uuid)
     try:
         progress = await context.long_poll.wait_until_ended(reference, wait_s)
     except (NotFoundError, UnavailableError, asyncio.CancelledError):  # canceled: the server's grace period is over
@@ -327,11 +324,10 @@ def judge(received: Call, call_input: CallInput, remembered: Remembered | None) 
 
 def render_result(context: WebContext, call: Call, result: Stored) -> Response:
     """Return the response to a call that does not wait."""
-    if isinstance(result, Accepted):
-        headers = {uris.ACTION_HEADER: uris.action_uri(result.action_uuid)}
-        return Response(encode_accepted(context, call, result), 202, headers, "application/json")
-    if isinstance(result, GroupAccepted):
-        return Response(encode_group_accepted(context, call, result), 202, None, "application/json")
+    if not isinstance(result, NotQueued):
+        return Response(
+            encode_accepted(context, call, result), 202, action_header(result.action_uuid), "application/json"
+        )
     evaluation = call.evaluation
     if evaluation is not None and evaluation.refuse:
         return JsonResponse({"error": write_refusal(evaluation.refuse)}, 401)
@@ -340,8 +336,15 @@ def render_result(context: WebContext, call: Call, result: Stored) -> Response:
     return JsonResponse({"state": "Skipped", "reason": write_reasons(reasons)})
 
 
-def encode_accepted(context: WebContext, call: Call, accepted: Accepted) -> bytes:
+def action_header(action_uuid: str) -> dict[str, str]:
+    """Return the header that names the action of a call, if it has a single one."""
+    return {uris.ACTION_HEADER: uris.action_uri(action_uuid)} if action_uuid else {}
+
+
+def encode_accepted(context: WebContext, call: Call, accepted: Accepted | GroupAccepted) -> bytes:
     """Return the body of the response 202 to a call. Formatting the JSON here is faster than building a dictionary."""
+    if isinstance(accepted, GroupAccepted):
+        return _encode_group_accepted(context, call, accepted)
     uri = uris.handler_uri(call.service_uuid, call.handler_uuid)
     name = "null" if accepted.name is None else encode_json(accepted.name)
     status_url = uris.status_uri(context.status_tokens.make(accepted.refer(call)))
@@ -361,7 +364,7 @@ def encode_accepted(context: WebContext, call: Call, accepted: Accepted) -> byte
     ).encode()
 
 
-def encode_group_accepted(context: WebContext, call: Call, accepted: GroupAccepted) -> bytes:
+def _encode_group_accepted(context: WebContext, call: Call, accepted: GroupAccepted) -> bytes:
     """Return the body of the response 202 to a call of a group."""
     actions = [
         {
@@ -380,7 +383,7 @@ def encode_group_accepted(context: WebContext, call: Call, accepted: GroupAccept
         "uuid": call.handler_uuid,
         "resource_uri": uris.uri("webhook/group", call.handler_uuid),
         "actions": actions,
-        "status_url": uris.status_uri(context.status_tokens.make(accepted.reference)),
+        "status_url": uris.status_uri(context.status_tokens.make(accepted.refer(call))),
         "group_call": uris.uri("webhook/groupcall", str(accepted.number)),
         **({"notes": notes} if notes else {}),
     }

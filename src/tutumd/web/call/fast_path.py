@@ -34,7 +34,6 @@ from tutumd.web.call.endpoint import (
     CallEndpoint,
     decode_headers,
     encode_accepted,
-    encode_group_accepted,
     encode_json,
     parse_path,
     render_failure,
@@ -174,13 +173,9 @@ class FastPath:
             if isinstance(result, Accepted | GroupAccepted):
                 self._header_cache.keep(parsed)
                 self._context.call_metrics.count(202, began)
-                headers_sent = [_JSON]
-                if isinstance(result, Accepted):
-                    content = encode_accepted(self._context, call, result)
-                    headers_sent.append((_ACTION_HEADER, uris.action_uri(result.action_uuid).encode()))
-                else:
-                    content = encode_group_accepted(self._context, call, result)
-                respond_with_id(202, [(b"content-length", b"%d" % len(content)), *headers_sent], content)
+                content, uuid = encode_accepted(self._context, call, result), result.action_uuid
+                action = [(_ACTION_HEADER, uris.action_uri(uuid).encode())] if uuid else []
+                respond_with_id(202, [(b"content-length", b"%d" % len(content)), _JSON, *action], content)
             else:
                 # The task takes over the ID, for log lines.
                 with structlog.contextvars.bound_contextvars(request_id=request_id.decode()):
