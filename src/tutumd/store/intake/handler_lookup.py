@@ -22,9 +22,6 @@ MAX_OPTIONS = 1_000
 """Characters of the options of a handler in the cache."""
 
 
-_DEBOUNCE = sa.literal_column(f"'{HoldKind.DEBOUNCE}'", sa.String)
-
-
 def _select_handlers(column: "sa.Column[Any]") -> sa.Select[Any]:
     """Select all handlers that have one of the UUIDs in a column; `uuids` is a JSON object with the UUIDs as keys."""
     uuids = sa.select(sa.func.json_each(sa.bindparam("uuids")).table_valued("key").c.key)
@@ -58,7 +55,10 @@ def _select_handlers(column: "sa.Column[Any]") -> sa.Select[Any]:
         )
         .outerjoin(
             action_holds,
-            sa.and_(action_holds.c.action_seq == actions.c.seq, action_holds.c.kind == _DEBOUNCE),
+            sa.and_(
+                action_holds.c.action_seq == actions.c.seq,
+                action_holds.c.kind == sa.literal_column(f"'{HoldKind.DEBOUNCE}'", sa.String),
+            ),
         )
         .where(column.in_(uuids), sa.not_(services.c.terminated))
     )

@@ -30,9 +30,10 @@ from tutumd.store.sql import StorePart
 from tutumd.store.tables import deliveries, handlers, new_uuid, services
 from tutumd.store.upkeep import delivery_log
 
-_NAMES = ("uuid", "service_uuid", "options", "version", "uses", "old_uuid", "old_until")
 _CALLABLE = (
-    sa.select(*(handlers.c[name] for name in _NAMES))
+    sa.select(
+        *(handlers.c[name] for name in ("uuid", "service_uuid", "options", "version", "uses", "old_uuid", "old_until"))
+    )
     .outerjoin(services, services.c.uuid == handlers.c.service_uuid)
     .where(sa.or_(handlers.c.service_uuid.is_(None), sa.not_(services.c.terminated)), handlers.c.group_seq.is_(None))
 )

@@ -7,15 +7,18 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.errors import ConflictError, about
-from tutumd.model import AuditEvent, Page, Query, User
-from tutumd.model.notifications import (
+from tutumd.model import (
     MAX_PENDING,
+    AuditEvent,
     Event,
     NewTarget,
     Notification,
     NotificationState,
+    Page,
+    Query,
     Target,
     TargetKind,
+    User,
 )
 from tutumd.ports.notifications import Targets
 from tutumd.store.objects import audit
@@ -52,8 +55,13 @@ IS_REPLACED = sa.exists().where(
     _newer.c.seq > notifications.c.seq,
 )
 """A newer status of the same commit was queued: an older one must not be sent after it."""
-_IS_LIVE = sa.exists().where(actions.c.uuid == notifications.c.action_uuid, LIVE)
-_MAY_FOLLOW = sa.and_(~IS_REPLACED, sa.or_(notifications.c.event != Event.ACTION_STARTED.value, _IS_LIVE))
+_MAY_FOLLOW = sa.and_(
+    ~IS_REPLACED,
+    sa.or_(
+        notifications.c.event != Event.ACTION_STARTED.value,
+        sa.exists().where(actions.c.uuid == notifications.c.action_uuid, LIVE),
+    ),
+)
 
 
 class SqlTargets(StorePart, Targets):

@@ -109,17 +109,6 @@ class SqlSessions(StorePart):
 
 def _begin(connection: sa.Connection, user: User, new: NewSession, now: datetime) -> int:
     access = user.access
-    row = {
-        "token_sha256": new.token_sha256,
-        "user_uuid": user.uuid,
-        "key_sha256": access.key_sha256,
-        "credential": access.credential,
-        "created": now,
-        "last_seen": now,
-        "expires": new.expires,
-        "address": access.address[:64],
-        "user_agent": storable(access.user_agent)[:512],
-    }
     connection.execute(sa.delete(sessions).where(sessions.c.expires <= now))
     # Of two sessions that begin at the same time, the second sees the first and ends the oldest.
     connection.execute(sa.select(users.c.uuid).where(users.c.uuid == user.uuid).with_for_update(key_share=True))
@@ -127,7 +116,21 @@ def _begin(connection: sa.Connection, user: User, new: NewSession, now: datetime
     if before is not None:
         former = _session_user(before, address=access.address, user_agent=access.user_agent)
         _end(connection, former, now, sessions.c.seq == before.session)
-    number = connection.execute(sa.insert(sessions).values(row).returning(sessions.c.seq)).scalar_one()
+    number = connection.execute(
+        sa.insert(sessions)
+        .values(
+            token_sha256=new.token_sha256,
+            user_uuid=user.uuid,
+            key_sha256=access.key_sha256,
+            credential=access.credential,
+            created=now,
+            last_seen=now,
+            expires=new.expires,
+            address=access.address[:64],
+            user_agent=storable(access.user_agent)[:512],
+        )
+        .returning(sessions.c.seq)
+    ).scalar_one()
     same_key = sessions.c.key_sha256.is_not_distinct_from(access.key_sha256)
     for alike, most in ((same_key, MAX_SESSIONS), (sa.true(), MAX_SESSIONS_OF_USER)):
         oldest_kept = (
@@ -180,15 +183,18 @@ def user_from(row: Row, **access: Any) -> User:
     """Return the user of a row that has `KEY_COLUMNS`, with the rights of the key; null: all rights. `access` describes
     how the user signed in.
     """
-    rights = Access(
-        scope=Scope(row.scope) if row.scope else Scope.ADMIN,
-        service_uuid=row.service_uuid,
-        stack=row.stack,
-        expires=row.key_expires,
-        key_sha256=row.key_sha256,
-        **access,
+    return value_from(
+        row,
+        User,
+        access=Access(
+            scope=Scope(row.scope) if row.scope else Scope.ADMIN,
+            service_uuid=row.service_uuid,
+            stack=row.stack,
+            expires=row.key_expires,
+            key_sha256=row.key_sha256,
+            **access,
+        ),
     )
-    return value_from(row, User, access=rights)
 
 
 def find_user(connection: sa.Connection, name: str) -> User:

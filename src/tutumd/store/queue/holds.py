@@ -59,15 +59,19 @@ def hold_service(
 ) -> None:
     """Hold the redeploys of a locked service, instead of its earlier hold. The hold of a rollback stays one."""
     before = connection.execute(_select_holds([service_uuid], now)).first()
-    values = {
-        "service_uuid": service_uuid,
-        "until": until,
-        "reason": storable(reason),
-        "by": by[:255],
-        "since": now,
-        "is_of_rollback": is_of_rollback or bool(before and before.is_of_rollback),
-    }
-    upsert(connection, service_holds, "service_uuid", values)
+    upsert(
+        connection,
+        service_holds,
+        "service_uuid",
+        {
+            "service_uuid": service_uuid,
+            "until": until,
+            "reason": storable(reason),
+            "by": by[:255],
+            "since": now,
+            "is_of_rollback": is_of_rollback or bool(before and before.is_of_rollback),
+        },
+    )
     refresh(connection, [service_uuid], now)
 
 

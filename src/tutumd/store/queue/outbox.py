@@ -6,8 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.model import ActionState, EngineInfo, ReasonCode, Verb
-from tutumd.model.notifications import MAX_PENDING, Event, NotificationState, TargetKind
+from tutumd.model import MAX_PENDING, ActionState, EngineInfo, Event, NotificationState, ReasonCode, TargetKind, Verb
 from tutumd.store.objects.action_rows import add_line, first_handler
 from tutumd.store.objects.row_mapping import Row
 from tutumd.store.queue import payloads

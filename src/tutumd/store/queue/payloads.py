@@ -21,17 +21,22 @@ _SELECT_ACTION = (
     .join(services, services.c.uuid == actions.c.service_uuid)
     .where(actions.c.uuid == sa.bindparam("uuid"))
 )
-_TOLD = (DeliveryOutcome.QUEUED.value, DeliveryOutcome.JOINED.value)
-_COUNT = sa.func.count().over().label("count")
-_SHOWN_SEQ = sa.func.coalesce(handlers.c.seq, deliveries.c.handler_seq).label("handler_seq")
 _SELECT_CALLS = (
     join_shown_handlers(
-        sa.select(_SHOWN_SEQ, deliveries.c.received, deliveries.c.tag, deliveries.c.caller, handlers.c.name, _COUNT)
+        sa.select(
+            sa.func.coalesce(handlers.c.seq, deliveries.c.handler_seq).label("handler_seq"),
+            deliveries.c.received,
+            deliveries.c.tag,
+            deliveries.c.caller,
+            handlers.c.name,
+            sa.func.count().over().label("count"),
+        )
         .select_from(actions)
         .join(deliveries, IS_OF_ACTION),
         deliveries.c.handler_seq,
     )
-    .where(actions.c.seq == sa.bindparam("seq"), deliveries.c.outcome.in_(_TOLD))
+    .where(actions.c.seq == sa.bindparam("seq"))
+    .where(deliveries.c.outcome.in_([DeliveryOutcome.QUEUED.value, DeliveryOutcome.JOINED.value]))
     .order_by(deliveries.c.seq.desc())
     .limit(MAX_CALLS)
 )

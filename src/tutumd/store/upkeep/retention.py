@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.model.notifications import NotificationState
+from tutumd.model import NotificationState
 from tutumd.store.intake.plain_calls import KEEP_BATCHES
 from tutumd.store.intake.sender_keys import REPEAT_WINDOW, select_dead
 from tutumd.store.objects.audit import select_old
