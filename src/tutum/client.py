@@ -194,7 +194,18 @@ class Client:
 
     @cached_property
     def _http(self) -> httpx2.Client:
-        http = _open(self._transport)
+        import httpx2  # takes longer to load than everything else together
+
+        guard_transport_logs()
+        headers = {
+            "Accept": "application/json",
+            "Content-Type": "application/json",
+            "User-Agent": f"tutum/{__version__}",
+        }
+        try:
+            http = httpx2.Client(transport=self._transport, headers=headers, follow_redirects=False)
+        except OSError as error:
+            raise TutumApiError(f"SSL_CERT_FILE or SSL_CERT_DIR cannot be used: {error.strerror}") from error
         weakref.finalize(self, http.close)
         return http
 
@@ -223,17 +234,6 @@ class Client:
             log.info("request will be repeated: %s, in %.1f s", described, pause_s)
             self.clock.sleep(pause_s)
             attempt += 1
-
-
-def _open(transport: httpx2.BaseTransport | None) -> httpx2.Client:
-    import httpx2  # takes longer to load than everything else together
-
-    guard_transport_logs()
-    headers = {"Accept": "application/json", "Content-Type": "application/json", "User-Agent": f"tutum/{__version__}"}
-    try:
-        return httpx2.Client(transport=transport, headers=headers, follow_redirects=False)
-    except OSError as error:
-        raise TutumApiError(f"SSL_CERT_FILE or SSL_CERT_DIR cannot be used: {error.strerror}") from error
 
 
 def path_of(segments: tuple[str, ...]) -> str:

@@ -6,7 +6,7 @@ from tutum.client import Client, current_client
 from tutum.resource import Resource
 
 #: Fields that can be set, with their defaults. None: it has no default.
-FIELDS: dict[str, Any] = {
+FREEZE_FIELDS: dict[str, Any] = {
     "from": None,
     "to": None,
     "tz": "UTC",

@@ -10,7 +10,7 @@ from tutum.results import Result
 #: Names of the secret settings of each kind. The server shows `…` for their values.
 SECRET_SETTINGS = {"webhook": ("secret",), "apprise": ("url",), "forge": ("token",)}
 #: Fields that can be set, besides the kind and its settings, with their defaults. The server knows other defaults.
-FIELDS: dict[str, Any] = {
+TARGET_FIELDS: dict[str, Any] = {
     "events": None,
     "service": None,
     "stack": None,

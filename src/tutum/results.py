@@ -187,9 +187,17 @@ class Accepted:
             ObjectNotFound: The handler is gone.
             TutumApiError: The server named no status URL, or another failure.
         """
-        url = str(self.body.get("status_url") or "") if isinstance(self.body, dict) else ""
-        if not url.startswith("/"):
-            raise TutumApiError("the server named no status URL for this")
-        # Only the path is used, as for pages: a response cannot direct the client to another host.
-        response = self.client.request("GET", urlsplit(url).path, params={"wait": wait}, wait_s=wait or 0)
-        return Outcome.of(response.body)
+        url = self.body.get("status_url") if isinstance(self.body, dict) else None
+        return Outcome.of(read_status(self.client, str(url or ""), wait))
+
+
+def read_status(client: Client, url: str, wait: int | None) -> dict[str, Any]:
+    """Return the response of a status URL; `wait` is the time in seconds to wait for the end.
+
+    Raises:
+        TutumApiError: The server named no status URL, or another failure.
+    """
+    if not url.startswith("/"):
+        raise TutumApiError("the server named no status URL for this")
+    # Only the path is used, as for pages: a response cannot direct the client to another host.
+    return dict(client.request("GET", urlsplit(url).path, params={"wait": wait}, wait_s=wait or 0).body)

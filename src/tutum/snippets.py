@@ -1,12 +1,13 @@
 """Copy-paste configuration that makes a sender call a webhook handler."""
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from shlex import quote
 from typing import Any
+from urllib.parse import quote, urlsplit
 
-from tutum.identity_jobs import IDENTITY_JOBS, write_identity_job
+from tutum.version import __version__
 
 _Fields = Mapping[str, Any]
 
@@ -126,6 +127,38 @@ _JOBS = {
     "gitlab": ("redeploy:\n  image: curlimages/curl\n  script:\n    - ", "\n      "),
 }
 
+#: Jobs of a pipeline that call with an identity token. `{call}` stands for the lines that call with the token.
+_IDENTITY_JOBS = {
+    "github": """\
+redeploy:
+  runs-on: ubuntu-latest
+  permissions:
+    id-token: write
+  steps:
+    - uses: tutumd/tutumd/action@v{version}
+      with:
+        url: {url}
+        oidc: true{inputs}""",
+    "gitlab": """\
+redeploy:
+  image: curlimages/curl
+  id_tokens:
+    TUTUM_TOKEN:
+      aud: {audience}
+  script:
+    - |
+      {call}""",
+    "forgejo": """\
+redeploy:
+  runs-on: docker
+  enable-openid-connect: true
+  steps:
+    - run: |
+        TUTUM_TOKEN=$(curl -sS --fail -H "Authorization: Bearer $ACTIONS_ID_TOKEN_REQUEST_TOKEN" \\
+          "$ACTIONS_ID_TOKEN_REQUEST_URL&audience={quoted}" | sed -n 's/.*"value" *: *"\\([^"]*\\)".*/\\1/p')
+        {call}""",
+}
+
 #: The senders that have snippets.
 TARGETS = (*_SENDERS, "curl")
 
@@ -144,7 +177,7 @@ def snippet(target: str, url: str, handler: _Fields) -> str:
     if target == "curl":
         return _curl(url, handler)
     sender, verify = _SENDERS[target], handler.get("verify") or {}
-    if verify.get("preset") == "oidc" and target in IDENTITY_JOBS:
+    if verify.get("preset") == "oidc" and target in _IDENTITY_JOBS:
         claims = ", ".join(
             f"{name} {globs if isinstance(globs, str) else ' or '.join(globs)}"
             for name, globs in verify["claims"].items()
@@ -184,10 +217,29 @@ def write_job(target: str, handler: _Fields, url: str = VARIABLE) -> str:
     """
     verify = handler.get("verify") or {}
     if verify.get("preset") == "oidc":
-        return write_identity_job(target, url, handler, _find_tag(handler), write_call(url, handler).splitlines()[1:])
+        return _identity_job(target, url, handler)
     (start, indentation), call = _JOBS[target], write_call(VARIABLE, handler)
     is_block = "\n" in call or ": " in call
     return start + (indentation.join(["|", *call.splitlines()]) if is_block else call)
+
+
+def _identity_job(target: str, url: str, handler: _Fields) -> str:
+    """Return the job of a pipeline that calls a handler with an identity token."""
+    tag, call = _find_tag(handler), write_call(url, handler).splitlines()[1:]
+    parts, given = urlsplit(url), handler["verify"].get("audience")
+    inputs, audience = {"audience": given, "tag": tag}, given or f"{parts.scheme}://{parts.netloc}"
+    values = {
+        "version": __version__,
+        "url": url,
+        "inputs": "".join(f"\n        {name}: {json.dumps(value)}" for name, value in inputs.items() if value),
+        "audience": json.dumps(audience),
+        "quoted": quote(audience, safe=":/"),
+    }
+    text = _IDENTITY_JOBS[target]
+    for name, value in values.items():
+        text = text.replace(f"{{{name}}}", value)
+    indentation = text.partition("{call}")[0].rpartition("\n")[2]
+    return text.replace("{call}", f"\n{indentation}".join(call))
 
 
 def _find_tag(handler: _Fields) -> str:
@@ -208,10 +260,10 @@ def write_call(url: str, handler: _Fields) -> str:
     tag = _find_tag(handler)
     query = f"?tag={tag}&wait=300" if tag else "?wait=300"
     is_variable = url == VARIABLE
-    called = f'"{url}{query}"' if is_variable else quote(url + query)
+    called = f'"{url}{query}"' if is_variable else shlex.quote(url + query)
     lines.append(f"curl -sS --fail-with-body -X POST{options} {called}")
     if handler.get("operation") == "SCALEUP":
-        three = '"${TUTUM_URL}3/?wait=300"' if is_variable else quote(url + "3/?wait=300")
+        three = '"${TUTUM_URL}3/?wait=300"' if is_variable else shlex.quote(url + "3/?wait=300")
         lines.append(f"# Three containers instead of one: the same with {three}")
     return "\n".join(lines)
 
@@ -230,7 +282,7 @@ def sign_call(verify: _Fields) -> tuple[list[str], str]:
         return [_READ_SECRET], ' -H "X-Gitlab-Token: $SECRET"'
     if preset == "token":
         name = f"{verify['header']}: " if verify.get("header") else "Authorization: Bearer "
-        return [_READ_SECRET], f' -H {quote(name)}"$SECRET"'
+        return [_READ_SECRET], f' -H {shlex.quote(name)}"$SECRET"'
     lines = [_READ_SECRET, "BODY='{}'"]
     send_body = " -H 'Content-Type: application/json' --data-raw \"$BODY\""
     if preset == "standard-webhooks":
@@ -246,4 +298,4 @@ def sign_call(verify: _Fields) -> tuple[list[str], str]:
     algorithm = verify.get("algorithm", "sha256")
     lines.append(f'SIGNATURE=$(printf %s "$BODY" | openssl dgst -{algorithm} -hmac "$SECRET" -binary | {encode})')
     header, prefix = _SIGNED.get(preset, (verify.get("header"), verify.get("prefix", "")))
-    return lines, f' -H {quote(f"{header}: {prefix}")}"$SIGNATURE"{send_body}'
+    return lines, f' -H {shlex.quote(f"{header}: {prefix}")}"$SIGNATURE"{send_body}'

@@ -3,13 +3,10 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
 from tutum.client import Client, current_client
-from tutum.errors import TutumApiError
-from tutum.results import Outcome
-from tutum.webhook_handler import FIELDS as HANDLER_FIELDS
-from tutum.webhook_handler import Webhooks
+from tutum.results import Outcome, read_status
+from tutum.webhook_handler import FIELDS, Webhooks
 
 #: Fields that only groups have, with their defaults.
 OWN_FIELDS: dict[str, Any] = {
@@ -21,7 +18,7 @@ OWN_FIELDS: dict[str, Any] = {
     "on_failure": "cancel",
 }
 #: Fields of a group that can be set, besides the name.
-FIELDS = (*OWN_FIELDS, *(name for name, entry in HANDLER_FIELDS.items() if entry["operation"] in (None, "REDEPLOY")))
+GROUP_FIELDS = (*OWN_FIELDS, *(name for name, entry in FIELDS.items() if entry["operation"] in (None, "REDEPLOY")))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,11 +47,7 @@ class GroupProgress(Outcome):
         Raises:
             TutumApiError: The server named no status URL, or another failure.
         """
-        if not self.status_url.startswith("/"):
-            raise TutumApiError("the server named no status URL for this")
-        # Only the path is used, as for pages: a response cannot direct the client to another host.
-        path = urlsplit(self.status_url).path
-        body = self.client.request("GET", path, params={"wait": wait}, wait_s=wait or 0).body
+        body = read_status(self.client, self.status_url, wait)
         return GroupProgress.of(
             {"status_url": self.status_url, "group_call": self.group_call, **body, "client": self.client}
         )

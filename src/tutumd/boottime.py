@@ -6,8 +6,6 @@ import time
 def boottime_s() -> float:
     """Return the seconds since a moment that is the same for all processes of a machine until it reboots.
 
-    On Linux, `time.monotonic` stops while the machine sleeps, so a lease measured by it would outlive its end.
+    `time.monotonic` stops while the machine sleeps, so a lease measured by it would outlive its end.
     """
-    if hasattr(time, "CLOCK_BOOTTIME"):
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
-    return time.monotonic()
+    return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -10,7 +10,7 @@ from tests.contract.notifier.receiver import Receiver, answers, receiver
 from tests.support.programs import running
 from tests.support.server import BIN, LiveServer
 from tests.support.waiting import wait_until
-from tutumd.application.notifications import check_target
+from tutumd.application.notification_targets import check_target
 from tutumd.main.key_files import load_cipher
 from tutumd.main.storage import open_store
 from tutumd.model.notifications import Target

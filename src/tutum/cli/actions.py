@@ -1,5 +1,6 @@
 """`tutum action`: shows, cancels, abandons and retries actions."""
 
+import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -13,13 +14,13 @@ from tutum.action import Action
 from tutum.cli.options import (
     ACTION_STATES,
     DEFAULT_TIMEOUT_S,
-    ActionState,
     AsJson,
     Quiet,
     Timeout,
     Wait,
     complete_service,
     parse_state,
+    words,
 )
 from tutum.cli.output import Columns, age, count, parse_date, print_json, print_list, print_resources, printable
 from tutum.errors import ActionTimeoutError, TutumApiError
@@ -172,7 +173,6 @@ def _describe_image(plan: Plan) -> str:
 
 
 app = typer.Typer(rich_markup_mode=None)
-FOLLOW_POLL_S = 0.5
 
 _IDENTIFIER = typer.Argument(metavar="ACTION", help="UUID, or the start of it.")
 OneAction = Annotated[str, _IDENTIFIER]
@@ -186,7 +186,10 @@ def list_actions(
         str | None,
         typer.Option("--service", metavar="SERVICE", help="Only of this service.", autocompletion=complete_service),
     ] = None,
-    state: ActionState = None,
+    state: Annotated[
+        str | None,
+        typer.Option("--status", "-s", metavar="STATE", help="Such as Failed.", autocompletion=words(*ACTION_STATES)),
+    ] = None,
     last: Annotated[int, typer.Option("--last", min=1, metavar="N", help="How many, the newest first.")] = 25,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -224,19 +227,20 @@ def print_logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Continue until the action has ended.")] = False,
 ) -> None:
     """Print the log lines of an action's run, each with its time."""
-    action = Utils.fetch_remote_action(identifier)
     last = 0
-    while True:
-        finished = action.finished  # read before the lines, so that no line is missed
-        lines = action.lines(last)
-        for line in lines:
-            print(f"{line.time}  {printable(line.text)}", flush=True)
-            last = line.number
-        if not lines:
-            if finished or not follow:
-                return
-            action.client.clock.sleep(FOLLOW_POLL_S)
-        action.refresh(force=True)
+
+    def print_new_lines(action: Action) -> None:
+        nonlocal last
+        while lines := action.lines(last):
+            for line in lines:
+                print(f"{line.time}  {printable(line.text)}", flush=True)
+            last = lines[-1].number
+
+    action = Utils.fetch_remote_action(identifier)
+    if follow:
+        action.wait(math.inf, on_poll=print_new_lines)
+    else:
+        print_new_lines(action)
 
 
 @app.command("cancel")

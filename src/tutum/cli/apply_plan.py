@@ -15,11 +15,9 @@ from tutum.cli.options import with_names
 from tutum.cli.output import age
 from tutum.client import current_client
 from tutum.errors import NonUniqueIdentifier, ObjectNotFound, TutumApiError
-from tutum.freeze import FIELDS as FREEZE_FIELDS
-from tutum.freeze import FreezeWindow
+from tutum.freeze import FREEZE_FIELDS, FreezeWindow
 from tutum.lookup import pick
-from tutum.notification import FIELDS as TARGET_FIELDS
-from tutum.notification import NotificationTarget
+from tutum.notification import TARGET_FIELDS, NotificationTarget
 from tutum.redaction import shorten
 from tutum.service import Service
 from tutum.webhook_group import OWN_FIELDS, WebhookGroup

@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from tutum.cli.options import VARIABLE, nearest
-from tutum.freeze import FIELDS as FREEZE_FIELDS
-from tutum.notification import FIELDS as TARGET_FIELDS
-from tutum.notification import SECRET_SETTINGS
-from tutum.webhook_group import FIELDS as GROUP_FIELDS
+from tutum.freeze import FREEZE_FIELDS
+from tutum.notification import SECRET_SETTINGS, TARGET_FIELDS
+from tutum.webhook_group import GROUP_FIELDS
 from tutum.webhook_handler import FIELDS
 
 _EXAMPLES = {"name": "web", "engine": "docker", "kind": "webhook", "from": "Fri 16:00", "to": "Mon 06:00"}

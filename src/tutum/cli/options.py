@@ -44,51 +44,49 @@ def words(*known: str) -> Callable[[], list[str]]:
     return lambda: [word.replace(" ", "-") for word in known]
 
 
-def complete_service() -> list[str]:
+def _completion(names: Callable[[typer.Context, Client], Iterable[str]]) -> Callable[[typer.Context], list[str]]:
+    """Return a completion that offers names from the server; none if it does not answer soon."""
+
+    def complete(context: typer.Context) -> list[str]:
+        client = tutum.default_client or Client(timeout_s=COMPLETION_TIMEOUT_S, retries=0)
+        try:
+            offered = list(names(context, client))
+        except TutumApiError:
+            return []
+        # Shells insert offers into the command line without quotes, zsh evaluates them, and `-f` would be an option.
+        return [name for name in offered if quote(name) == name and not name.startswith("-")]
+
+    return complete
+
+
+@_completion
+def complete_service(_context: typer.Context, client: Client) -> Iterable[str]:
     """Return the names of services; if several services have a name, each with its stack."""
-    try:
-        services = list(islice(Service.iterate(client=_client()), 1000))
-    except TutumApiError:
-        return []
+    services = list(islice(Service.iterate(client=client), 1000))
     counts = Counter(service.name for service in services)
-    return _harmless(
+    return (
         f"{service.stack}/{service.name}" if service.stack and counts[service.name] > 1 else service.name
         for service in services
     )
 
 
-def complete_handler(context: typer.Context) -> list[str]:
+@_completion
+def complete_handler(context: typer.Context, client: Client) -> Iterable[str]:
     """Return the names of the handlers of the preceding service. UUIDs are passwords, and not offered."""
-    try:
-        service = Utils.fetch_remote_service(str(context.params.get("service") or ""), client=_client())
-        return _harmless(handler.name for handler in WebhookHandler.fetch(service).list())
-    except TutumApiError:
-        return []
+    service = Utils.fetch_remote_service(str(context.params.get("service") or ""), client=client)
+    return (handler.name for handler in WebhookHandler.fetch(service).list())
 
 
-def complete_target() -> list[str]:
+@_completion
+def complete_target(_context: typer.Context, client: Client) -> Iterable[str]:
     """Return the names of the notification targets."""
-    try:
-        return _harmless(target.name for target in NotificationTarget.iterate(client=_client()))
-    except TutumApiError:
-        return []
+    return (target.name for target in NotificationTarget.iterate(client=client))
 
 
-def complete_group() -> list[str]:
+@_completion
+def complete_group(_context: typer.Context, client: Client) -> Iterable[str]:
     """Return the names of the webhook groups. UUIDs are passwords, and not offered."""
-    try:
-        return _harmless(group.name for group in WebhookGroup(_client()).list())
-    except TutumApiError:
-        return []
-
-
-def _harmless(names: Iterable[str]) -> list[str]:
-    # Shells insert offers into the command line without quotes, zsh evaluates them, and `-f` would be an option.
-    return [name for name in names if quote(name) == name and not name.startswith("-")]
-
-
-def _client() -> Client:
-    return tutum.default_client or Client(timeout_s=COMPLETION_TIMEOUT_S, retries=0)
+    return (group.name for group in WebhookGroup(client).list())
 
 
 _service = typer.Argument(metavar="SERVICE", help=_SERVICE, autocompletion=complete_service)
@@ -116,14 +114,6 @@ Sender = Annotated[
 ]
 OnlyUrl = Annotated[bool, typer.Option("--url", help="Print only the URL to POST to.")]
 Grace = Annotated[str, typer.Option("--grace", metavar="SPAN", help="How long the old URL still works: 0, 1h, 7d.")]
-ServiceState = Annotated[
-    str | None,
-    typer.Option("--status", "-s", metavar="STATE", help="Such as Running.", autocompletion=words(*SERVICE_STATES)),
-]
-ActionState = Annotated[
-    str | None,
-    typer.Option("--status", "-s", metavar="STATE", help="Such as Failed.", autocompletion=words(*ACTION_STATES)),
-]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only UUIDs.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON; an array for several objects.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]

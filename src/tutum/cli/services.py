@@ -9,6 +9,7 @@ import typer
 
 from tutum.cli import rollbacks
 from tutum.cli.actions import FAILED_EXIT_CODE, follow, report, show_plans, start_each
+from tutum.cli.field_options import takes_fields
 from tutum.cli.options import (
     DEFAULT_TIMEOUT_S,
     SERVICE_STATES,
@@ -16,7 +17,6 @@ from tutum.cli.options import (
     DryRun,
     Quiet,
     Services,
-    ServiceState,
     Timeout,
     Wait,
     complete_service,
@@ -24,6 +24,7 @@ from tutum.cli.options import (
     moment_of,
     parse_pairs,
     parse_state,
+    words,
 )
 from tutum.cli.output import Columns, age, count, hint, parse_date, print_list, print_resources, printable
 from tutum.errors import TutumApiError
@@ -34,19 +35,7 @@ from tutum.webhook_handler import WebhookHandler
 app = typer.Typer(rich_markup_mode=None)
 
 
-Image = Annotated[str, typer.Argument(metavar="IMAGE", help="Image; any text for services that are processes.")]
-Name = Annotated[str | None, typer.Option("--name", "-n", help="Name; default: the image without its namespace.")]
-Target = Annotated[int, typer.Option("--target-num-containers", "-t", min=0, metavar="N", help="How many containers.")]
-RunCommand = Annotated[str | None, typer.Option("--run-command", "-r", metavar="COMMAND", help="Command to run.")]
-Variables = Annotated[
-    list[str] | None, typer.Option("--env", "-e", metavar="NAME=VALUE", help="Environment variable; repeatable.")
-]
-WorkingDirectory = Annotated[str | None, typer.Option("--working-dir", metavar="PATH", help="Folder to run it in.")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Do not ask before services that are gone are forgotten.")]
-Autorestart = Annotated[
-    Literal["OFF", "ON_FAILURE", "ALWAYS"],
-    typer.Option("--autorestart", case_sensitive=False, help="When to restart a container that ended."),
-]
 
 PS_COLUMNS: Columns = {
     "NAME": lambda service: service.shown_name,
@@ -63,7 +52,10 @@ PS_COLUMNS: Columns = {
 @app.command("list", hidden=True)
 @app.command("ls", hidden=True)
 def list_services(
-    state: ServiceState = None,
+    state: Annotated[
+        str | None,
+        typer.Option("--status", "-s", metavar="STATE", help="Such as Running.", autocompletion=words(*SERVICE_STATES)),
+    ] = None,
     stack: Annotated[
         str | None, typer.Option("--stack", metavar="STACK", help="Only of this project, stack or release.")
     ] = None,
@@ -124,20 +116,56 @@ def _tell_failure(error: TutumApiError) -> None:
     print(printable(f"tutum: {error.message}; trying again"), file=sys.stderr)
 
 
+def _fields_of(
+    *,
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="Image; any text for services that are processes.")],
+    name: Annotated[
+        str | None, typer.Option("--name", "-n", help="Name; default: the image without its namespace.")
+    ] = None,
+    target: Annotated[
+        int, typer.Option("--target-num-containers", "-t", min=0, metavar="N", help="How many containers.")
+    ] = 1,
+    run_command: Annotated[
+        str | None, typer.Option("--run-command", "-r", metavar="COMMAND", help="Command to run.")
+    ] = None,
+    variables: Annotated[
+        list[str] | None, typer.Option("--env", "-e", metavar="NAME=VALUE", help="Environment variable; repeatable.")
+    ] = None,
+    working_dir: Annotated[
+        str | None, typer.Option("--working-dir", metavar="PATH", help="Folder to run it in.")
+    ] = None,
+    autorestart: Annotated[
+        Literal["OFF", "ON_FAILURE", "ALWAYS"],
+        typer.Option("--autorestart", case_sensitive=False, help="When to restart a container that ended."),
+    ] = "OFF",
+) -> dict[str, Any]:
+    """Return the fields of a new service that the options set, in the form of the API."""
+    fields = {
+        "image": image,
+        "name": name,
+        "target_num_containers": target,
+        "run_command": run_command,
+        "container_envvars": [{"key": key, "value": value} for key, value in parse_pairs("--env", variables or [])],
+        "working_dir": working_dir,
+        "autorestart": autorestart,
+    }
+    return {key: value for key, value in fields.items() if value is not None}
+
+
+_takes_fields = partial(takes_fields, fields_of=_fields_of)
+
+
 @app.command("create")
+@_takes_fields
 def create_service(
-    image: Image,
-    name: Name = None,
-    target: Target = 1,
-    run_command: RunCommand = None,
-    variables: Variables = None,
-    working_dir: WorkingDirectory = None,
-    autorestart: Autorestart = "OFF",
     quiet: Quiet = False,  # accepted, although only the UUID is printed
     as_json: AsJson = False,
+    *,
+    fields: dict[str, Any],
 ) -> None:
     """Create a service without starting it, and print its UUID."""
-    service = _create(image, name, target, run_command, variables, working_dir, autorestart)
+    service = Service.create(**fields)
+    service.save()
     if as_json:
         print_resources([service])
     else:
@@ -145,21 +173,18 @@ def create_service(
 
 
 @app.command("run")
+@_takes_fields
 def run_service(
-    image: Image,
-    name: Name = None,
-    target: Target = 1,
-    run_command: RunCommand = None,
-    variables: Variables = None,
-    working_dir: WorkingDirectory = None,
-    autorestart: Autorestart = "OFF",
     wait: Wait = False,
     timeout_s: Timeout = DEFAULT_TIMEOUT_S,
     quiet: Quiet = False,
     as_json: AsJson = False,
+    *,
+    fields: dict[str, Any],
 ) -> None:
     """Create and start a service, and print its UUID."""
-    service = _create(image, name, target, run_command, variables, working_dir, autorestart)
+    service = Service.create(**fields)
+    service.save()
     accepted = service.start()
     if not as_json:
         print(service.uuid, flush=True)
@@ -170,29 +195,6 @@ def run_service(
         print_resources([service])
     if not succeeded:
         raise typer.Exit(FAILED_EXIT_CODE)
-
-
-def _create(
-    image: str,
-    name: str | None,
-    target: int,
-    run_command: str | None,
-    variables: list[str] | None,
-    working_dir: str | None,
-    autorestart: str,
-) -> Service:
-    fields: dict[str, Any] = {
-        "image": image,
-        "name": name,
-        "target_num_containers": target,
-        "run_command": run_command,
-        "container_envvars": [{"key": key, "value": value} for key, value in parse_pairs("--env", variables or [])],
-        "working_dir": working_dir,
-        "autorestart": autorestart,
-    }
-    service = Service.create(**{key: value for key, value in fields.items() if value is not None})
-    service.save()
-    return service
 
 
 @app.command("redeploy")

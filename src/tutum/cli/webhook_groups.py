@@ -31,7 +31,7 @@ from tutum.cli.options import (
 from tutum.cli.output import Columns, age, count, print_json, print_list, print_table, printable
 from tutum.cli.webhook_handlers import print_handler, print_urls, remove, rotate, show
 from tutum.lookup import find_handler
-from tutum.webhook_group import FIELDS, GroupProgress, WebhookGroup
+from tutum.webhook_group import GROUP_FIELDS, GroupProgress, WebhookGroup
 from tutum.webhook_handler import Handler
 
 app = typer.Typer(rich_markup_mode=None)
@@ -127,7 +127,7 @@ def set_fields(
             "--reset",
             metavar="FIELD",
             help="Field to set to its default; repeatable.",
-            autocompletion=words(*FIELDS),
+            autocompletion=words(*GROUP_FIELDS),
         ),
     ] = None,
     as_json: AsJson = False,
@@ -135,7 +135,7 @@ def set_fields(
     fields: dict[str, Any],
 ) -> None:
     """Change the given fields of a webhook group. Services, a stack or an image replace the old selection."""
-    changes = changes_of(name, reset, fields, FIELDS)
+    changes = changes_of(name, reset, fields, GROUP_FIELDS)
     groups, group = _find(identifier)
     changed = groups.update(group.uuid, **complete_verify(changes, group))
     print_handler(_label_of(changed), changed if as_json else with_names(changed), as_json=as_json)

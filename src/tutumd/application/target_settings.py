@@ -9,8 +9,10 @@ from importlib.util import find_spec
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from tutumd.application.admission.encryption import decode_base64
 from tutumd.application.admission.headers import Network, allows
 from tutumd.application.admission.json_checks import check_choice, check_text, quote
+from tutumd.application.admission.verify import SIGNING_PREFIX
 from tutumd.errors import InvalidInputError
 from tutumd.model.notifications import TargetKind
 
@@ -45,7 +47,6 @@ _PASTED = re.compile(
 _REPOSITORY = re.compile(r"(?!\.{1,2}/)[\w.-]+/(?!\.{1,2}$)[\w.-]+", re.ASCII)
 _PROJECT = re.compile(r"[1-9][0-9]*|(\w[\w.-]*/)+\w[\w.-]*", re.ASCII)
 _WORD = re.compile(r"[!-~]+")
-_SIGNING_PREFIX = "whsec_"
 _KEY_BYTES = range(24, 65)  # Standard Webhooks, "Signature scheme"
 
 
@@ -92,20 +93,17 @@ def check_apprise_url(value: object, _allowed: Networks) -> str:
 def check_secret(value: object, _allowed: Networks) -> str:
     """Return a signing secret of Standard Webhooks."""
     text = check_text("secret", value)
-    try:
-        key = base64.b64decode(text.removeprefix(_SIGNING_PREFIX), validate=True)
-    except ValueError:
-        key = b""
-    if not text.startswith(_SIGNING_PREFIX) or len(key) not in _KEY_BYTES:
+    key = decode_base64(text.removeprefix(SIGNING_PREFIX))
+    if not text.startswith(SIGNING_PREFIX) or len(key) not in _KEY_BYTES:
         raise InvalidInputError(
-            f"secret must be {_SIGNING_PREFIX} and then 24 to 64 bytes in base64: omit it, and the server generates one"
+            f"secret must be {SIGNING_PREFIX} and then 24 to 64 bytes in base64: omit it, and the server generates one"
         )
     return text
 
 
 def make_secret() -> str:
     """Return a new signing secret."""
-    return _SIGNING_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
+    return SIGNING_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 def check_forge(settings: Mapping[str, str]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from io import FileIO
 from queue import Empty, SimpleQueue
-from threading import Condition, Event, Thread
+from threading import Event, Lock, Thread
 from typing import Any
 
 import structlog
@@ -39,52 +39,35 @@ _SIGNALED_S = 0.25
 """Time for the edge to learn about a signal that the process also received."""
 
 _STOP_S = 10.0
+
+_REAP_POLL_S = 0.02
+"""Time for the thread of a process to reap it."""
+
+_STARTING = Lock()
+_started: set[int] = set()
 _log = structlog.get_logger(__name__)
 
 
-class _Children:
-    """Starts processes and waits for them in several threads. If the edge is the first process of a container, it reaps
-    orphans here as well.
+def _start(command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
+    """Start a process. Raises OSError if it cannot be started."""
+    with _STARTING:  # `_wait` cannot take its end for the end of an orphan
+        process = subprocess.Popen(command, **options)
+        _started.add(process.pid)
+        return process
+
+
+def _wait(process: subprocess.Popen[bytes]) -> int:
+    """Wait until a process has ended, and return its exit code. If the edge is the first process of a container, it
+    also reaps orphans here.
     """
-
-    def __init__(self) -> None:
-        self._statuses: dict[int, int | None] = {}
-        self._is_waiting = False
-        self._changed = Condition()
-
-    def start(self, command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
-        """Start a process. Raises OSError if it cannot be started."""
-        with self._changed:  # another thread cannot take its end for the end of an orphan
-            process = subprocess.Popen(command, **options)
-            self._statuses[process.pid] = None
-            return process
-
-    def wait(self, process: subprocess.Popen[bytes]) -> int:
-        """Wait until a process has ended, and return its exit code. One thread waits for all processes at a time."""
-        with self._changed:
-            while (status := self._statuses[process.pid]) is None:
-                if self._is_waiting:
-                    self._changed.wait()
-                else:
-                    self._wait_for_any()
-            del self._statuses[process.pid]
-            process.returncode = os.waitstatus_to_exitcode(status)
-            return process.returncode
-
-    def _wait_for_any(self) -> None:
-        self._is_waiting = True
-        self._changed.release()
-        try:
-            ended, status = os.waitpid(-1, 0)
-        finally:
-            self._changed.acquire()
-            self._is_waiting = False
-            self._changed.notify_all()
-        if ended in self._statuses:
-            self._statuses[ended] = status
-
-
-_CHILDREN = _Children()
+    while process.poll() is None:
+        ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)  # it does not reap
+        with _STARTING, suppress(ChildProcessError):  # another thread may reap the same orphan
+            if ended and ended.si_pid not in _started:
+                os.waitpid(ended.si_pid, os.WNOHANG)
+        time.sleep(_REAP_POLL_S)
+    _started.discard(process.pid)
+    return process.returncode
 
 
 class ChildProcess:
@@ -188,14 +171,14 @@ class ChildProcess:
                 if self._stop.is_set():
                     return 0
                 # A group of its own: Ctrl-C in a terminal reaches the edge alone, and not a service that just starts.
-                process = _CHILDREN.start(self._command, stdin=other.fileno(), pass_fds=[self._lock], process_group=0)
+                process = _start(self._command, stdin=other.fileno(), pass_fds=[self._lock], process_group=0)
             self._pid = process.pid
             with suppress(OSError):
                 if edge.recv(len(READY)):
                     self.state = "ok"
                     if not self.ready.done():
                         self.ready.set_result(None)
-            return _CHILDREN.wait(process)
+            return _wait(process)
 
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -249,8 +232,7 @@ class Edge:
         """Read the task."""
         self.stop = StopRequest()
         # If this process is stopped when the edge dies, it must continue to notice that. prctl(2).
-        if hasattr(libc := ctypes.CDLL(None), "prctl"):
-            libc.prctl(_PR_SET_PDEATHSIG, signal.SIGCONT)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGCONT)
         self._socket = FileIO(os.dup(0), "r+")
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # for the programs that this process starts
         self.task: dict[str, Any] | None = json.loads(self._socket.readline() or "null")

@@ -43,8 +43,6 @@ _SUBJECT_WIDTH = len("engine docker")
 _INDENT = " " * (_WIDTH + _SUBJECT_WIDTH + 4)
 _URL_LIMIT_S = 4.0
 _DAYS_LEFT = 10
-_REDIRECTS = (301, 302, 303, 307, 308)
-_BAD_GATEWAY = (502, 503, 504)
 _FIXES: tuple[tuple[type[Exception], str], ...] = (
     (ssl.SSLCertVerificationError, "renew the certificate, or let the proxy send the whole chain for this host name"),
     (ssl.SSLError, "correct the port, or let the proxy speak TLS there"),
@@ -255,25 +253,27 @@ def _check_public_url(url: str) -> Iterator[Finding]:
 
 
 def _judge_answer(url: str, status: int, body: bytes) -> Finding:
-    if status in _REDIRECTS:
-        return wrong(
-            SUBJECT,
-            f"{url} redirects",
-            "set the URL that it redirects to: senders do not follow redirects of a POST",
-        )
-    if status in _BAD_GATEWAY:
-        return wrong(
-            SUBJECT,
-            f"{url}/healthz answers {status}: the proxy does not reach tutumd",
-            "start tutumd, and let the proxy forward to the address in --host and --port",
-        )
-    if status != 200 or b"".join(body.split()) != b'{"status":"ok"}':
-        return wrong(
-            SUBJECT,
-            f"{url}/healthz answers {status}, and not as tutumd does",
-            "let the proxy forward this host and path to tutumd",
-        )
-    return ok(SUBJECT, f"{url} leads to a tutumd")
+    match status:
+        case 301 | 302 | 303 | 307 | 308:
+            return wrong(
+                SUBJECT,
+                f"{url} redirects",
+                "set the URL that it redirects to: senders do not follow redirects of a POST",
+            )
+        case 502 | 503 | 504:
+            return wrong(
+                SUBJECT,
+                f"{url}/healthz answers {status}: the proxy does not reach tutumd",
+                "start tutumd, and let the proxy forward to the address in --host and --port",
+            )
+        case 200 if b"".join(body.split()) == b'{"status":"ok"}':
+            return ok(SUBJECT, f"{url} leads to a tutumd")
+        case _:
+            return wrong(
+                SUBJECT,
+                f"{url}/healthz answers {status}, and not as tutumd does",
+                "let the proxy forward this host and path to tutumd",
+            )
 
 
 def _unreachable(url: str, error: Exception) -> Finding:

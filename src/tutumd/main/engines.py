@@ -138,35 +138,28 @@ def _try_to_build(specs: Sequence[Spec], settings: Settings) -> None:
 
 
 def _detect(settings: Settings) -> list[Spec]:
-    url, local = settings.docker_host or _SOCKET, Spec(name="local", kind="local")
+    docker, local = Spec(name="docker", kind="docker"), Spec(name="local", kind="local")
     try:
-        if not _is_reachable(url):
-            _log.info("no Docker was found: the engine is local, whose services are commands")
-            return [local]
+        _try_connection(settings.docker_host or _SOCKET)
     except PermissionError:
-        # The engine docker reports this to people until they grant the rights.
-        return [Spec(name="docker", kind="docker"), local]
-    docker = [Spec(name="docker", kind="docker")]
-    return [*docker, Spec(name="swarm", kind="swarm")] if _is_swarm_manager(settings) else docker
-
-
-def _is_reachable(url: str) -> bool:
-    parts = urlsplit(url)
-    if parts.scheme == "ssh":
-        # If a host is named, its engine is wanted even while it is unavailable.
-        return True
-    try:
-        if parts.scheme == "unix":
-            with socket.socket(socket.AF_UNIX) as connection:
-                connection.settimeout(_CONNECT_S)
-                connection.connect(parts.path)
-        elif parts.hostname:
-            socket.create_connection((parts.hostname, parts.port or 2375), _CONNECT_S).close()
-    except PermissionError:
-        raise
+        return [docker, local]  # the engine docker reports this to people until they grant the rights
     except OSError:
-        return False
-    return True
+        _log.info("no Docker was found: the engine is local, whose services are commands")
+        return [local]
+    return [docker, Spec(name="swarm", kind="swarm")] if _is_swarm_manager(settings) else [docker]
+
+
+def _try_connection(url: str) -> None:
+    """Connect to an engine. Raises OSError. A host of SSH is not tried: if it is named, its engine is wanted even while
+    it is unavailable.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(_CONNECT_S)
+            connection.connect(parts.path)
+    elif parts.scheme != "ssh" and parts.hostname:
+        socket.create_connection((parts.hostname, parts.port or 2375), _CONNECT_S).close()
 
 
 def _is_swarm_manager(settings: Settings) -> bool:

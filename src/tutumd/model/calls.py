@@ -66,11 +66,6 @@ class Handler(NewHandler):
     last_called: datetime | None = None
     rotation: Rotation | None = None
 
-    @property
-    def unused_since(self) -> datetime:
-        """Time of its last call, or of its creation if it was never called."""
-        return self.last_called or self.created
-
 
 class DeliveryOutcome(StrEnum):
     """The result of a delivery."""

@@ -76,7 +76,7 @@ class NewTarget:
     Attributes:
         name: Unique among the targets of the owner.
         settings: JSON values by name, as the kind requires them, in plain text (application) or with the secret values
-            encrypted (store); see `application.notifications`.
+            encrypted (store); see `application.notification_targets`.
         events: Without effect on forge targets.
         service_uuid, stack: Only actions of this service or stack; both None: of all services that the owner sees.
         include_log: Send the last lines of a failed container.

@@ -7,7 +7,7 @@ import sys
 from importlib.util import find_spec
 
 from tutumd.application.admission.encryption import SecretCipher
-from tutumd.application.notifications import decrypted
+from tutumd.application.notification_targets import decrypted
 from tutumd.model.notifications import MAX_ERROR_CHARS, ClaimedNotification, Event, SendResult
 from tutumd.notifier.texts import page_links, shorten, write_body, write_title
 

@@ -4,15 +4,15 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
 from threading import Thread
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -68,7 +68,6 @@ class Response:
     body: bytes
 
 
-Result = TypeVar("Result")
 Resolve = Callable[[str, int], Sequence[str]]
 
 
@@ -115,15 +114,12 @@ class Outbound:
         Raises:
             UnreachableError: There is no response.
         """
-
-        def read(response: httpcore2.Response) -> Response:
+        with self._open("POST", url, headers, body, TOTAL_S, _READ_BYTES, may_use_proxy=may_use_proxy) as response:
             return Response(
                 status=response.status,
                 retry_after_s=_read_retry_after(response.headers, self._now()),
                 body=_read_start(response.iter_stream()),
             )
-
-        return self._request("POST", url, headers, body, read, TOTAL_S, _READ_BYTES, may_use_proxy=may_use_proxy)
 
     def get(self, url: str) -> bytes:
         """Return a document of at most 1 MiB within 5 seconds. Redirects are not followed.
@@ -134,34 +130,30 @@ class Outbound:
         Raises:
             UnreachableError: There is no such document, or it is too long.
         """
-        host = urlsplit(url).hostname
-
-        def read(response: httpcore2.Response) -> bytes:
-            found = b""
+        host, found = urlsplit(url).hostname, b""
+        max_bytes = DOCUMENT_BYTES + _READ_BYTES
+        with self._open("GET", url, {}, None, DOCUMENT_S, max_bytes, may_use_proxy=True) as response:
             if response.status != 200:
                 raise UnreachableError(f"{host} responded with the status {response.status}")
             for chunk in response.iter_stream():
                 found += chunk
                 if len(found) > DOCUMENT_BYTES:
                     raise UnreachableError(f"{host} sent more than 1 MiB")
-            return found
+        return found
 
-        max_bytes = DOCUMENT_BYTES + _READ_BYTES
-        return self._request("GET", url, {}, None, read, DOCUMENT_S, max_bytes, may_use_proxy=True)
-
-    def _request(
+    @contextmanager
+    def _open(
         self,
         method: str,
         url: str,
         headers: Mapping[str, str],
         body: bytes | None,
-        read: Callable[[httpcore2.Response], Result],
         total_s: float,
         max_bytes: int,
         *,
         may_use_proxy: bool,
-    ) -> Result:
-        """Send a request, and return what `read` returns for its response. Raises as `post` does."""
+    ) -> Iterator[httpcore2.Response]:
+        """Send a request, and yield the response, whose body can be read. Raises as `post` does."""
         parts = urlsplit(url)
         host = parts.hostname or ""
         proxy = _find_proxy(host) if may_use_proxy and parts.scheme == "https" else None
@@ -178,7 +170,7 @@ class Outbound:
                 httpcore2.ConnectionPool(ssl_context=self._tls, network_backend=backend, proxy=proxy) as pool,
                 pool.stream(method, url, headers=list(sent.items()), content=body) as response,
             ):
-                return read(response)
+                yield response
         except (*_FAULTS, httpcore2.ProxyError, OSError, ValueError, TypeError) as error:
             raise UnreachableError(_explain(error, host, total_s, has_proxy=proxy is not None)) from None
 
@@ -329,17 +321,19 @@ def _explain(error: Exception, host: str, total_s: float, *, has_proxy: bool) ->
     if isinstance(cause, ssl.SSLError):
         reason = getattr(cause, "verify_message", "") or (cause.reason or "").replace("_", " ").lower()
         return f"TLS with {host} failed: {reason or 'the connection was closed'}"
-    if isinstance(error, httpcore2.ConnectTimeout | httpcore2.ConnectError):
-        peer = "the proxy of HTTPS_PROXY" if has_proxy else host
-        if isinstance(error, httpcore2.ConnectTimeout):
+    peer = "the proxy of HTTPS_PROXY" if has_proxy else host
+    match error:
+        case httpcore2.ConnectTimeout():
             return f"{peer} did not accept the connection within {CONNECT_S:g} s"
-        return f"{peer} cannot be reached: {getattr(cause, 'strerror', None) or 'the connection failed'}"
-    if isinstance(error, httpcore2.ProxyError):
-        return f"the proxy of HTTPS_PROXY refused to connect to {host}"
-    if isinstance(error, httpcore2.TimeoutException):
-        return f"{host} did not respond completely within {total_s:g} s"
-    if isinstance(error, httpcore2.RemoteProtocolError) and "disconnected" not in str(error):
-        return f"the response of {host} is not HTTP/1.1, or its headers are longer than 100 kB"
-    if isinstance(error, _FAULTS):
-        return f"{host} closed the connection before it responded"
-    return f"the request to {host} cannot be sent: {type(error).__name__}"
+        case httpcore2.ConnectError():
+            return f"{peer} cannot be reached: {getattr(cause, 'strerror', None) or 'the connection failed'}"
+        case httpcore2.ProxyError():
+            return f"the proxy of HTTPS_PROXY refused to connect to {host}"
+        case httpcore2.TimeoutException():
+            return f"{host} did not respond completely within {total_s:g} s"
+        case httpcore2.RemoteProtocolError() if "disconnected" not in str(error):
+            return f"the response of {host} is not HTTP/1.1, or its headers are longer than 100 kB"
+        case httpcore2.NetworkError() | httpcore2.ProtocolError():
+            return f"{host} closed the connection before it responded"
+        case _:
+            return f"the request to {host} cannot be sent: {type(error).__name__}"

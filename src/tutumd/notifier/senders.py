@@ -11,7 +11,7 @@ from urllib.parse import quote
 from standardwebhooks import Webhook
 
 from tutumd.application.admission.encryption import SecretCipher
-from tutumd.application.notifications import decrypted
+from tutumd.application.notification_targets import decrypted
 from tutumd.model.notifications import ClaimedNotification, Event, Notification, SendResult, encode
 from tutumd.notifier.outbound import Outbound, Response, UnreachableError
 from tutumd.notifier.texts import page_links, shorten, write_result

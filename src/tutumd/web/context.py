@@ -10,6 +10,7 @@ from typing import Annotated, TypeVar
 from urllib.parse import urlsplit
 
 from fastapi import Depends
+from pydantic import AfterValidator
 from starlette.requests import Request
 from starlette.types import Scope
 from uvicorn.middleware.proxy_headers import _TrustedHosts as TrustedProxies  # the middleware needs an ASGI scope
@@ -211,3 +212,7 @@ def parse_uuid(text: str) -> str:
     if not UUID.fullmatch(uuid):
         raise NotFoundError(NOT_FOUND)
     return uuid
+
+
+IS_UUID = AfterValidator(parse_uuid)
+"""Marks a parameter of a route as a UUID."""

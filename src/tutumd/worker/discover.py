@@ -87,13 +87,12 @@ class Discovery:
         self._changed = Event()
         self._held, self._released, self._reporting = Event(), Event(), Lock()
         self._lease_ends = self._next_pass = self._pass_s = 0.0
-        self._is_well = self._is_reported = self._is_standby = False
+        self._is_well = self._is_standby = False
         if not engine.info.is_shared:
             self._lease_ends = math.inf
             self._held.set()
         self._error: str | None = None
-        self._note = ""
-        self._was_away = False
+        self._reported: EngineInfo | None = None
         self.parking = Parking(engine, self._parking_changed, self._stop, pauses.probe_s)
         name = engine.info.name
         self._log = _log.bind(engine=name)
@@ -130,18 +129,14 @@ class Discovery:
             away=bool(reason),
         )
 
-    def _parking_changed(self) -> None:
+    def _parking_changed(self, has_changed: bool) -> None:
         self._queue.wake()
-        was_away, self._was_away = self._was_away, self.info.away
-        # If the engine was only suspected, another pass would raise the same suspicion.
-        if self._was_away == was_away or not self._held.is_set():
-            return
-        self._changed.set()
-        try:
-            self._register()
-        except UnavailableError as error:  # the next pass will
-            self._log.warning("engine was not registered", error=str(error))
-            self._is_reported = False
+        if has_changed and self._held.is_set():
+            self._changed.set()
+            try:
+                self._register()
+            except UnavailableError as error:  # the next pass will
+                self._log.warning("engine was not registered", error=str(error))
 
     def _keep_in_sync(self) -> None:
         if not self._hold():
@@ -171,7 +166,7 @@ class Discovery:
         self._is_standby = not is_held
         if is_held and lease:
             # Report the health again: a worker that was stopped may have reported its own health since.
-            self._lease_ends, self._is_reported = now + lease_s, False
+            self._lease_ends, self._reported = now + lease_s, None
         if is_held and not was_held:
             self._is_well, self._next_pass, self._released = True, 0.0, Event()
             self._held.set()
@@ -208,22 +203,23 @@ class Discovery:
         return partial_error
 
     def _report(self, error: str) -> None:
-        """Log the engine's error if it has changed, and store it if others may not know it."""
-        note = self._engine.info.note
-        if not self._hold() or (self._is_reported and (error, note) == (self._error, self._note)):
+        """Log the error of a pass if it has changed, and store the engine's health if others may not know it."""
+        if not self._hold():
             return
         if error and error != self._error:
             self._log.warning("engine cannot be reached", error=error)
         elif error != self._error:
             self._log.info("engine is watched")
-        self._error, self._note, self._is_reported = error, note, False
-        self._register()
-        self._is_reported = True
+        self._error = error
+        if self.info != self._reported:
+            self._register()
 
     def _register(self) -> None:
         """Store the engine's health: the last stored value is the latest, whichever thread reports it."""
         with self._reporting:
-            self._queue.register(self._worker, [self.info])
+            info, self._reported = self.info, None
+            self._queue.register(self._worker, [info])
+            self._reported = info
 
     def _keep_watching(self) -> None:
         refusals: set[str] = set()

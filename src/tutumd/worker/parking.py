@@ -24,12 +24,13 @@ class Parking:
     """
 
     def __init__(
-        self, engine: Engine, on_change: Callable[[], None], stop: Event, pause_s: float = PROBE_PAUSE_S
+        self, engine: Engine, on_change: Callable[[bool], None], stop: Event, pause_s: float = PROBE_PAUSE_S
     ) -> None:
         """Begin with an engine that responds.
 
         Args:
-            on_change: Called when the engine is parked, and when it may be used again.
+            on_change: Called when the engine is parked, and when it may be used again. The argument is False if it was
+                only suspected in between.
             stop: Ends the probes when it is set.
         """
         self.reason = ""
@@ -65,10 +66,11 @@ class Parking:
             with self._lock:  # `suspect` has ended
                 was_parked, self.reason = bool(self.reason), reason
                 self._suspicion = reason
-            if was_parked != bool(reason):
+            has_changed = was_parked != bool(reason)
+            if has_changed:
                 _log.warning("engine is parked" if reason else "engine answers again", reason=reason)
-            if not (was_parked and reason):
-                self._on_change()
+            if has_changed or not reason:
+                self._on_change(has_changed)
             if not reason:
                 return
             self._stop.wait(self._pause_s)

@@ -6,7 +6,7 @@ from ipaddress import ip_network
 from typing import Any
 
 from tutumd.application.admission.encryption import SecretCipher, make_key
-from tutumd.application.notifications import check_target
+from tutumd.application.notification_targets import check_target
 from tutumd.model import User
 from tutumd.model.notifications import ClaimedNotification, Event, NewTarget, Notification, NotificationState, Target
 

@@ -8,7 +8,7 @@ import pytest
 
 from tutumd.application import target_settings
 from tutumd.application.admission.encryption import SecretCipher, make_key
-from tutumd.application.notifications import check_target, decrypted, shown_settings
+from tutumd.application.notification_targets import check_target, decrypted, shown_settings
 from tutumd.errors import InvalidInputError
 from tutumd.model import User
 from tutumd.model.notifications import DEFAULT_EVENTS, Event, NewTarget, Target, TargetKind

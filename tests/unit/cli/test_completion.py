@@ -6,7 +6,6 @@ import pytest
 
 from tests.unit.sdk.fake_api import DB, OTHER_WEB, FakeApi, service
 from tutum.cli.app import build
-from tutum.cli.options import complete_service
 
 Complete = Callable[..., str]
 
@@ -55,13 +54,15 @@ def test_the_handlers_of_the_service_before_are_offered_in_each_shell(
     assert "reboot" not in out
 
 
-def test_services_are_named_with_their_stack_where_that_is_needed(api: FakeApi) -> None:
+def test_services_are_named_with_their_stack_where_that_is_needed(api: FakeApi, complete: Complete) -> None:
     api.services = [service(OTHER_WEB, "web", stack="blog"), service(DB, "web", stack="shop")]
     api.services.append(service(DB, "db", stack="shop"))
-    assert complete_service() == ["blog/web", "shop/web", "db"]
+    assert complete("tutum service logs ").split() == ["blog/web", "shop/web", "db"]
 
 
 @pytest.mark.parametrize("name", ["--force", "-f", "we b", "web\n", "web;reboot", "wéb", ""])
-def test_a_name_that_a_shell_or_the_command_would_obey_is_not_offered(api: FakeApi, name: str) -> None:
+def test_a_name_that_a_shell_or_the_command_would_obey_is_not_offered(
+    api: FakeApi, complete: Complete, name: str
+) -> None:
     api.services = [service(DB, name, stack="")]
-    assert complete_service() == []
+    assert complete("tutum service logs ").strip() == ""

@@ -10,8 +10,7 @@ from tests.unit.docker.documents import image
 from tests.unit.docker.fake_docker import FakeDocker
 from tutumd.engines.docker.look.containers import platform_of
 from tutumd.engines.docker.look.facts import EngineFacts, check_platform, kept_platform, parse_facts
-from tutumd.engines.docker.plan.images import is_local_build
-from tutumd.engines.docker.plan.superseded import remove_superseded, superseded_images
+from tutumd.engines.docker.plan.images import is_local_build, remove_superseded, superseded_images
 from tutumd.engines.dockerapi.registry import Manifest, inspect_manifest
 from tutumd.engines.labels import parse_reference
 from tutumd.errors import EngineRefusedError

@@ -4,7 +4,7 @@ import pytest
 
 from tests.unit.docker.documents import image
 from tests.unit.docker.fake_docker import FakeDocker
-from tutumd.engines.docker.plan.wanted import check_wanted, find_availability, find_wanted, wanted_name
+from tutumd.engines.docker.plan.images import check_wanted, find_availability, find_wanted, wanted_name
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Availability, WantedImage
 

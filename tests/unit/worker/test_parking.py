@@ -24,7 +24,7 @@ class Watched:
         self.reasons: list[str] = []
         self.stop = Event()
         self.parking = Parking(
-            cast(Engine, self.engine), lambda: self.reasons.append(self.parking.reason), self.stop, pause_s=0.02
+            cast(Engine, self.engine), lambda _: self.reasons.append(self.parking.reason), self.stop, pause_s=0.02
         )
 
 

@@ -58,11 +58,16 @@ class PlaceholderCipher:
         return "whsec_" + base64.b64encode(hashlib.sha256(encrypted.encode()).digest()).decode()
 
 
-def _fernet(key: str) -> Fernet:
+def decode_base64(text: str) -> bytes:
+    """Return the bytes of a text in base64; none if it is not base64."""
     try:
-        raw = base64.b64decode(key.strip().replace("-", "+").replace("_", "/"), validate=True)
+        return base64.b64decode(text, validate=True)
     except ValueError:
-        raw = b""
+        return b""
+
+
+def _fernet(key: str) -> Fernet:
+    raw = decode_base64(key.strip().replace("-", "+").replace("_", "/"))
     if len(raw) != 32:
         raise SettingsError(f"the key for secrets (TUTUMD_SECRET_KEY) must be {_KEY_ADVICE}")
     return Fernet(base64.urlsafe_b64encode(raw))

@@ -1,14 +1,20 @@
-"""Image tags that a call may name: a tag only, never another repository or a digest."""
+"""Image tags that a call may name: a tag only, never another repository or a digest. And images that the payload of a
+group's call names.
+"""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from tutumd.application.admission import expressions
+from tutumd.application.admission.expressions import Budget, EvaluationError
 from tutumd.application.admission.filters import MAX_GLOB, matches_any
 from tutumd.application.admission.json_checks import TEXTS_SCHEMA, check_fields, check_texts
+from tutumd.application.admission.payloads import Push
 from tutumd.errors import InvalidInputError, Reason
 from tutumd.model import TAG
+from tutumd.model.images import split_image
 
 QUERY = "query"
 TAG_SCHEMA = {
@@ -92,18 +98,39 @@ def _check_tag(tags: Sequence[str], rule: TagRule) -> str:
         raise InvalidInputError("tag is given twice: give it once")
     if not TAG.fullmatch(tags[0]):
         raise InvalidInputError("tag must be the tag alone, such as v1.2: no repository, no digest")
-    if not matches_any(tags[0], rule.allow, expressions.Budget()):
+    if not matches_any(tags[0], rule.allow, Budget()):
         raise InvalidInputError(f"tag {tags[0]!r} is not one that this handler allows")
     return tags[0]
 
 
 def _choose_from_payload(rule: TagRule, document: dict[str, Any]) -> str | Reason:
     try:
-        tag = expressions.evaluate(rule.source, document, expressions.Budget())
-    except expressions.EvaluationError as error:
+        tag = expressions.evaluate(rule.source, document, Budget())
+    except EvaluationError as error:
         return Reason("tag-failed", (str(error),))
     if not isinstance(tag, str) or not tag:
         return Reason("no-tag-at-source")
     if not TAG.fullmatch(tag):
         return Reason("not-a-tag")
-    return tag if matches_any(tag, rule.allow, expressions.Budget()) else Reason("tag-not-allowed", (tag,))
+    return tag if matches_any(tag, rule.allow, Budget()) else Reason("tag-not-allowed", (tag,))
+
+
+MAX_IMAGES = 50
+"""Images of a payload that count: the first ones."""
+
+
+def find_pushed(glob: str, push: Push) -> tuple[tuple[str, str], ...]:
+    """Return the normalized repositories that match a glob, each with its pushed tag."""
+    images = dict.fromkeys(split_image(f"{name}:{tag}") for name, tag in push.images[:MAX_IMAGES])
+    globs, budget = (glob.lower(), split_image(glob)[0]), Budget()
+    with suppress(EvaluationError):
+        return tuple(pair for pair in images if matches_any(pair[0], globs, budget))
+    return ()
+
+
+def choose_pushed_tag(rule: TagRule | None, pushed: Sequence[tuple[str, str]]) -> str | None:
+    """Return the last pushed tag that a rule allows; None if it allows none."""
+    with suppress(EvaluationError):
+        budget = Budget()
+        return next((tag for _, tag in reversed(pushed) if rule and matches_any(tag, rule.allow, budget)), None)
+    return None

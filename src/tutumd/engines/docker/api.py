@@ -23,7 +23,7 @@ from tutumd.ports.engine import Run
 
 _DEFAULT_STOP_S = 10
 _MAX_OUTPUT_BYTES = 64 * 1024
-_NO_TIME = "1970-01-01T00:00:00Z"
+_NO_TIME = "1970-01-01T00:00:00Z "
 # The first API version that connects a new container to several networks at once.
 _SEVERAL_ENDPOINTS = (1, 44)
 
@@ -104,17 +104,14 @@ class DockerApi:
     def podman_details(self, kind: str, reference: str) -> Json:
         """Return the inspect document of Podman's own API; `kind` is `images` or `containers`."""
         with translated_read(f"look at {reference[:64]}"):
-            details: Json = self._get(f"{self._sdk.base_url}/v4.0.0/libpod/{kind}/{reference}/json").json()
-        return details
+            return dict(self._get(f"{self._sdk.base_url}/v4.0.0/libpod/{kind}/{reference}/json").json())
 
     def facts(self) -> EngineFacts:
         """Return facts about the engine itself."""
-        facts = self._facts
-        if facts is None:
+        if self._facts is None:
             with translated_read("look at the engine"):
-                facts = parse_facts(self._sdk.info(), self._sdk.version(), is_podman=self._sdk.is_podman)
-            self._facts = facts
-        return facts
+                self._facts = parse_facts(self._sdk.info(), self._sdk.version(), is_podman=self._sdk.is_podman)
+        return self._facts
 
     def manifest(self, reference: ImageReference) -> Manifest:
         """Return the registry's manifest of a name, using the current login of the Docker client.
@@ -164,29 +161,24 @@ class DockerApi:
         with translated(f"read {path} of {container[:12]}"):
             return bytes(self._get(self._sdk._url("/containers/{0}/archive", container), params={"path": path}).content)
 
-    def output(self, container: str, lines: int) -> str:
+    def output(self, container: str, lines: int, since: datetime | None = None, *, dated: bool = False) -> str:
         """Return the last lines of a container's output, at most 64 KiB; empty if the container is gone.
 
         If its log driver cannot be read, the text says so.
+
+        Args:
+            dated: Whether each line begins with its time.
         """
-        return self._output(container, tail=max(lines, 0))
-
-    def dated_output(self, container: str, lines: int, since: datetime | None) -> str:
-        """Return as `output`, from a time on, and each line with its time."""
-        start = {"since": int(since.timestamp())} if since else {}
-        text = self._output(container, tail=max(lines, 0), timestamps=True, **start)
-        return f"{_NO_TIME} {text}" if text.startswith("(") else text
-
-    def _output(self, container: str, **parameters: Any) -> str:
+        start = int(since.timestamp()) if since else None
         with translated(f"read the output of {container[:12]}"):
             try:
-                output = self._sdk.logs(container, stdout=True, stderr=True, **parameters)
+                output = self._sdk.logs(container, timestamps=dated, tail=max(lines, 0), since=start)
             except (docker.errors.NotFound, docker.errors.NullResource):
                 return ""
             except docker.errors.APIError as error:
                 if is_temporary(error):
                     raise
-                return f"(no output: {explanation(error)})"
+                return f"{_NO_TIME if dated else ''}(no output: {explanation(error)})"
         return bytes(output)[-_MAX_OUTPUT_BYTES:].decode(errors="replace").rstrip("\n")
 
     def last_exit_code(self, container: InspectedContainer) -> int | None:
@@ -206,10 +198,9 @@ class DockerApi:
         """Return the inspect document of a network; empty if there is none."""
         with translated_read(f"look at the network {name}"):
             try:
-                network: Json = self._sdk.inspect_network(name)
+                return dict(self._sdk.inspect_network(name))
             except docker.errors.NotFound:
                 return {}
-            return network
 
     # Changes
 

@@ -25,9 +25,8 @@ from tutumd.engines.docker.look.readiness import ActionContext, limits_of
 from tutumd.engines.docker.look.services import ContainerGroup, FindGroup, find_own_parts, group_by_service
 from tutumd.engines.docker.look.snapshot import base_image, service_snapshot
 from tutumd.engines.docker.plan.constraints import check_no_busy_dependency, check_readable
-from tutumd.engines.docker.plan.images import check_images
+from tutumd.engines.docker.plan.images import check_images, find_availability, find_wanted
 from tutumd.engines.docker.plan.redeploy import RedeployPlan, describe_steps, plan_redeploy
-from tutumd.engines.docker.plan.wanted import find_availability, find_wanted
 from tutumd.engines.dockerapi.checkup import Needed, check_engine
 from tutumd.engines.dockerapi.connection import connect
 from tutumd.engines.dockerapi.registry import find_available
@@ -100,7 +99,6 @@ class DockerEngine:
         self._context = partial(
             ActionContext,
             api=self._api,
-            activity=self._cache.activity,
             stable_s=self._stable_s,
             drain_s=drain_s if limits.drain_s is None else limits.drain_s,
             clock=clock,
@@ -138,8 +136,15 @@ class DockerEngine:
         """Return what `redeploy` would do. The digest comes from the registry."""
         group, all_containers = self._require(service)
         facts = self._api.facts()
-        options = {"is_podman": facts.is_podman, "is_refetched": facts.by_manifest}
-        plan = plan_redeploy(group, all_containers, tag, self._self_id, wanted=image, **options)
+        plan = plan_redeploy(
+            group,
+            all_containers,
+            tag,
+            self._self_id,
+            wanted=image,
+            is_podman=facts.is_podman,
+            is_refetched=facts.by_manifest,
+        )
         platform = kept_platform((container.platform for container in group.containers), facts)
         present = {name: find_wanted(self._api, name) for name in plan.pulled}
         digests = check_images(self._api, present, group.containers, platform, image)
@@ -184,7 +189,7 @@ class DockerEngine:
         sources = [
             Source(
                 id=slot.container.id[:12],
-                text=self._api.dated_output(slot.container.id, lines, since_of(after, [slot.container.id[:12]])),
+                text=self._api.output(slot.container.id, lines, since_of(after, [slot.container.id[:12]]), dated=True),
                 label=f"{slot.name} | " if len(slots) > 1 else "",
             )
             for slot in slots
@@ -271,13 +276,15 @@ def _dry_run(
 ) -> Plan:
     first, planned = group.containers[0], plan.swaps[0]
     after = digests[planned.image]
-    notes = [*plan.labels.problems, *plan.notes, str(limits)]
-    if platform:
-        notes.insert(0, platform_note(platform))
-    if group.swapping:
-        notes.insert(0, "an earlier redeploy was interrupted: its leftovers are removed first")
-    if plan.labels.skip_unchanged and after == first.image_digest and planned.image == first.image_name:
-        notes.insert(0, "there is no newer image: unless a container fails, nothing will be done")
+    is_newest = after == first.image_digest and planned.image == first.image_name
+    notes = (
+        (
+            plan.labels.skip_unchanged and is_newest,
+            "there is no newer image: unless a container fails, nothing will be done",
+        ),
+        (group.swapping, "an earlier redeploy was interrupted: its leftovers are removed first"),
+        (platform, platform_note(platform)),
+    )
     return Plan(
         order=plan.order.value,
         order_reason=plan.order_reason,
@@ -285,7 +292,7 @@ def _dry_run(
         image_before=first.image_digest,
         image_after=after,
         steps=describe_steps(plan),
-        notes=tuple(notes),
+        notes=(*(note for applies, note in notes if applies), *plan.labels.problems, *plan.notes, str(limits)),
     )
 
 

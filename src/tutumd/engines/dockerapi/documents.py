@@ -1,9 +1,11 @@
-"""Times and health checks in the documents of the Docker Engine API."""
+"""Times, health checks and digests of images in the documents of the Docker Engine API."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 
-from tutumd.engines.labels import Json
+from tutumd.engines.labels import ImageReference, Json, parse_reference
+from tutumd.errors import EngineRefusedError
 
 _NANO = 1_000_000_000
 # Allowance for delays that are not configured, such as the start of a process.
@@ -34,3 +36,18 @@ def parse_time(text: str | None) -> datetime | None:
     if not text or text.startswith("0001-01-01"):
         return None
     return datetime.fromisoformat(text)
+
+
+def digest_names(image: Json | None) -> list[str]:
+    """Return the names by digest of an image, such as `app@sha256:…`."""
+    return [name for name in (image or {}).get("RepoDigests") or () if not name.startswith("<none>")]
+
+
+def digests_in(image: Json | None, reference: ImageReference) -> list[str]:
+    """Return the names by digest of an image in the repository of a reference."""
+    found = []
+    for name in digest_names(image):
+        with suppress(EngineRefusedError):
+            if parse_reference(name).same_repository(reference):
+                found.append(name)
+    return found

@@ -4,7 +4,7 @@ import json
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,8 +15,9 @@ import docker.errors
 import requests.exceptions
 
 from tutumd.engines.dockerapi.connection import PULL_SILENCE_S, Client
+from tutumd.engines.dockerapi.documents import digests_in
 from tutumd.engines.dockerapi.failures import status_of, timed_out, translated, with_advice
-from tutumd.engines.labels import DOCKER_HUB, ImageReference, parse_reference, pull_code
+from tutumd.engines.labels import DOCKER_HUB, ImageReference, pull_code
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, LeaseLostError, ReasonCode, code_of
 from tutumd.model import Availability, Phase, WantedImage
@@ -133,19 +134,14 @@ def find_available(
     images: Sequence[WantedImage], find: Callable[[WantedImage], Availability]
 ) -> dict[int, Availability]:
     """Return where images are, by number. Images that `find` does not find in time, or with an error, are unknown."""
-
-    def find_or_give_up(image: WantedImage) -> Availability:
-        try:
-            return find(image)
-        except (EngineRefusedError, EngineUnavailableError):
-            return Availability.UNKNOWN
-
     pool = ThreadPoolExecutor(_LOOKUPS)
-    futures = {each.number: pool.submit(find_or_give_up, each) for each in images}
-    wait(futures.values(), _LOOKUP_LIMIT_S)
+    futures = {pool.submit(find, each): each.number for each in images}
+    found = dict.fromkeys(futures.values(), Availability.UNKNOWN)
+    for future in wait(futures, _LOOKUP_LIMIT_S).done:
+        with suppress(EngineRefusedError, EngineUnavailableError):
+            found[futures[future]] = future.result()
     pool.shutdown(wait=False, cancel_futures=True)
-    done = {number: future.result() for number, future in futures.items() if future.done() and not future.cancelled()}
-    return {each.number: done.get(each.number, Availability.UNKNOWN) for each in images}
+    return found
 
 
 def find_in_registry(inspect: Callable[[], object]) -> Availability:
@@ -165,8 +161,7 @@ def find_in_registry(inspect: Callable[[], object]) -> Availability:
 
 def has_digest(image: Mapping[str, Any] | None, pinned: ImageReference) -> bool:
     """Return whether an image has the digest of a reference in its repository."""
-    digests = (str(each).rpartition("@") for each in (image or {}).get("RepoDigests") or ())
-    return any(digest == pinned.digest and parse_reference(name).same_repository(pinned) for name, _, digest in digests)
+    return any(name.endswith(f"@{pinned.digest}") for name in digests_in(image, pinned))
 
 
 def pull(client: Client, reference: ImageReference, auth: Auth, run: Run, platform: str = "") -> None:
@@ -182,9 +177,9 @@ def pull(client: Client, reference: ImageReference, auth: Auth, run: Run, platfo
     attempt = f"pull {reference.name}"
     last = f"pulled {reference.name}"
     done: set[str] = set()
-    parameters = {"fromImage": reference.repository, "tag": reference.digest or reference.tag or "latest"}
-    if platform:
-        parameters["platform"] = platform
+    tag = reference.digest or reference.tag or "latest"
+    # A parameter that is None is not sent.
+    parameters = {"fromImage": reference.repository, "tag": tag, "platform": platform or None}
     request = client.follow(
         "POST",
         "/images/create",

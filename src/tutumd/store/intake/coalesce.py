@@ -291,6 +291,8 @@ class Coalescer:
         self, action: int | str, handler: CalledHandler, opened: dict[str, Any] | None, evaluation: Evaluation
     ) -> None:
         """Move the end of a debounce that lasts: a debounced call holds the action longer, any other call ends it."""
+        if action not in self.debounces and (handler.debounced_until or 0) <= self._now:
+            return
         created = microseconds(opened["created"]) if opened else handler.action_created or 0
         end = from_microseconds(handler.debounced_until or 0)
         now = from_microseconds(self._now)

@@ -13,12 +13,12 @@ from tutumd.model.freeze import FreezeWindow
 from tutumd.web.api.schemas import Moment, RequestBody, Shown, describe, list_of, write_page
 from tutumd.web.auth import Operator, Reader
 from tutumd.web.body import Body, documented, documented_list, listed, parse
-from tutumd.web.context import Web, parse_uuid
+from tutumd.web.context import IS_UUID, Web
 from tutumd.web.uris import PREFIX, uri
 
 router = APIRouter(prefix=f"{PREFIX}/freeze", tags=["freeze windows"])
 
-FreezeUuid = Annotated[str, Path(description="UUID of the freeze window")]
+FreezeUuid = Annotated[str, Path(description="UUID of the freeze window"), IS_UUID]
 
 _FIELDS: dict[str, Any] = {
     "from": (str, Field(description="A day and a time such as `Fri 16:00`, or a date such as `2026-12-24 18:00`.")),
@@ -78,11 +78,11 @@ def create_window(web: Web, viewer: Operator, body: Body) -> FreezeWindow:
 @router.get("/{freeze_uuid}/", response_model=FREEZE_WINDOW)
 def get_window(web: Web, viewer: Reader, freeze_uuid: FreezeUuid) -> FreezeWindow:
     """Get a freeze window."""
-    return freeze_windows.get(web.store, viewer, parse_uuid(freeze_uuid))
+    return freeze_windows.get(web.store, viewer, freeze_uuid)
 
 
 @router.delete("/{freeze_uuid}/", status_code=204)
 def remove_window(web: Web, viewer: Operator, freeze_uuid: FreezeUuid) -> Response:
     """Remove a freeze window. One redeploy of each service starts that carries out the calls that waited for it."""
-    freeze_windows.remove(web.store, viewer, parse_uuid(freeze_uuid))
+    freeze_windows.remove(web.store, viewer, freeze_uuid)
     return Response(status_code=204)

@@ -15,14 +15,14 @@ from tutumd.web.api.group_objects import GROUP, GROUP_CALL, GROUP_PLAN, GroupIn,
 from tutumd.web.api.schemas import RotateIn, list_of, write_page
 from tutumd.web.auth import Caller, Operator, Reader
 from tutumd.web.body import Body, documented, documented_list, listed, parse
-from tutumd.web.context import Web, parse_uuid
+from tutumd.web.context import IS_UUID, Web
 from tutumd.web.uris import PREFIX
 
 _CALLS = f"{PREFIX}/webhook/groupcall/"
 _CALL_FILTERS = frozenset({"group"})
 router = APIRouter(prefix=f"{PREFIX}/webhook", tags=["groups"])
 
-GroupUuid = Annotated[str, Path(description="UUID of the group")]
+GroupUuid = Annotated[str, Path(description="UUID of the group"), IS_UUID]
 GroupCallNumber = Annotated[int, Path(description="ID of the call", ge=1, le=2**62)]
 
 
@@ -55,7 +55,7 @@ def plan_group(web: Web, viewer: Caller, body: Body) -> ChangePlan:
 @router.get("/group/{group_uuid}/", response_model=GROUP)
 def get_group(web: Web, viewer: Caller, group_uuid: GroupUuid) -> dict[str, Any]:
     """Get a group."""
-    return show_group(web.store.group(viewer, parse_uuid(group_uuid)), web.public_url)
+    return show_group(web.store.group(viewer, group_uuid), web.public_url)
 
 
 @router.patch("/group/{group_uuid}/", response_model=GROUP, openapi_extra=documented(GroupIn))
@@ -64,7 +64,7 @@ def change_group(web: Web, viewer: Operator, group_uuid: GroupUuid, body: Body) 
     changed = rules.change(
         web.store,
         viewer,
-        parse_uuid(group_uuid),
+        group_uuid,
         _parse(body),
         cipher=web.cipher,
         now=web.clock(),
@@ -79,7 +79,7 @@ def plan_group_change(web: Web, viewer: Caller, group_uuid: GroupUuid, body: Bod
     return rules.plan_change(
         web.store,
         viewer,
-        parse_uuid(group_uuid),
+        group_uuid,
         _parse(body),
         cipher=web.cipher,
         now=web.clock(),
@@ -96,14 +96,14 @@ def plan_group_change(web: Web, viewer: Caller, group_uuid: GroupUuid, body: Bod
 def rotate_group(web: Web, viewer: Operator, group_uuid: GroupUuid, body: Body) -> dict[str, Any]:
     """Give a group a new URL. Calls of the old one are still accepted for `grace` seconds."""
     grace = parse(body or b"{}", RotateIn).model_dump()["grace"]
-    rotated = rules.rotate(web.store, viewer, parse_uuid(group_uuid), grace, now=web.clock())
+    rotated = rules.rotate(web.store, viewer, group_uuid, grace, now=web.clock())
     return show_group(rotated, web.public_url)
 
 
 @router.delete("/group/{group_uuid}/", status_code=204)
 def delete_group(web: Web, viewer: Operator, group_uuid: GroupUuid) -> Response:
     """Revoke a group: after the response no call to it is accepted. Its actions go on."""
-    web.store.delete_group(viewer, parse_uuid(group_uuid))
+    web.store.delete_group(viewer, group_uuid)
     return Response(status_code=204)
 
 

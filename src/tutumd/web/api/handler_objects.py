@@ -6,7 +6,7 @@ from tutumd.application.handlers import public_options
 from tutumd.model import Delivery, Handler, Progress
 from tutumd.web.api.objects import HOLD, TRIED, write_why
 from tutumd.web.api.schemas import HandlerFieldsOut, Moment, ObjectOut, Shown, describe, plain_list, show
-from tutumd.web.messages.deliveries import write_delivery_reason
+from tutumd.web.messages.deliveries import VERDICT_STATUSES, write_delivery_reason, write_reason, write_reasons
 from tutumd.web.uris import action_uri, call_uri, handler_uri, uri
 
 _NAME = {
@@ -84,18 +84,26 @@ CALL = describe(
     },
 )
 
-_CHECK = describe("CheckOut", "One check of a call.", {"check": Shown(str), "passes": Shown(bool), "why": Shown(str)})
+_CHECK = describe(
+    "CheckOut",
+    "One check of a call.",
+    {"check": Shown(str), "passes": Shown(bool), "why": Shown(str, of=lambda result: write_reasons(result.why))},
+)
+
 TRIAL = describe(
     "TestOut",
     "What a call would do.",
     {
-        "verdict": Shown(str, "`go`, `skipped`, `unauthorized`, `not_found` or `invalid`."),
-        "status": Shown(int, "Status of the response."),
-        "reason": Shown(str),
-        "tag": Shown(str | None),
-        "variable": Shown(str | None),
-        "notes": Shown(list[str]),
-        "steps": Shown(plain_list(_CHECK)),
+        "verdict": Shown(str, "`go`, `skipped`, `unauthorized`, `not_found` or `invalid`.", of="verdict.kind"),
+        "status": Shown(int, "Status of the response.", of=lambda trial: VERDICT_STATUSES[trial.verdict.kind]),
+        "reason": Shown(str, of=lambda trial: write_reason(trial.verdict.reason) if trial.verdict.reason else ""),
+        "tag": Shown(str | None, of="verdict.tag"),
+        "variable": Shown(
+            str | None,
+            of=lambda trial: trial.verdict.variable[0] if trial.verdict.variable and not trial.verdict.notes else None,
+        ),
+        "notes": Shown(list[str], of=lambda trial: list(map(write_reason, trial.verdict.notes))),
+        "steps": Shown(plain_list(_CHECK), of="checks"),
     },
 )
 

@@ -15,7 +15,7 @@ from tutumd.application import handlers as rules
 from tutumd.application.admission.evaluate import CallInput
 from tutumd.application.calls import parse_wait
 from tutumd.application.queries import HANDLER_FILTERS, parse_unused
-from tutumd.application.redelivery import redeliver, try_call
+from tutumd.application.redelivery import Trial, redeliver, try_call
 from tutumd.errors import InvalidInputError
 from tutumd.model import Query
 from tutumd.web.api.group_objects import GROUP_PROGRESS
@@ -36,15 +36,13 @@ from tutumd.web.api.services import find_service
 from tutumd.web.auth import Caller, Operator
 from tutumd.web.body import Body, documented, documented_list, documented_query, listed, parse
 from tutumd.web.call.endpoint import render_result, show_any_progress
-from tutumd.web.context import Web, parse_uuid
-from tutumd.web.messages.deliveries import write_reason, write_reasons
+from tutumd.web.context import IS_UUID, Web
 from tutumd.web.uris import PREFIX, handler_uri, status_uri, uri
-from tutumd.web.verdicts import STATUSES
 
 router = APIRouter(prefix=PREFIX, tags=["webhook handlers"])
 
 ServiceUuid = Annotated[str, Path(description="UUID of the service, or its name, as in the routes of services")]
-HandlerUuid = Annotated[str, Path(description="UUID of the webhook handler")]
+HandlerUuid = Annotated[str, Path(description="UUID of the webhook handler"), IS_UUID]
 BASE = "/service/{service_uuid}/webhook/handler"
 
 Number = Annotated[int, Path(description="ID of the delivery", ge=1, le=2**62)]
@@ -100,7 +98,7 @@ def plan_handlers(web: Web, viewer: Caller, service_uuid: ServiceUuid, body: Bod
 def get_handler(web: Web, viewer: Caller, service_uuid: ServiceUuid, handler_uuid: HandlerUuid) -> dict[str, Any]:
     """Get a webhook handler."""
     return show_handler(
-        web.store.handler(viewer, find_service(web, viewer, service_uuid), parse_uuid(handler_uuid)),
+        web.store.handler(viewer, find_service(web, viewer, service_uuid), handler_uuid),
         web.public_url,
     )
 
@@ -115,7 +113,7 @@ def change_handler(
             web.store,
             viewer,
             find_service(web, viewer, service_uuid),
-            parse_uuid(handler_uuid),
+            handler_uuid,
             parse(body, HandlerIn).model_dump(exclude_unset=True),
             cipher=web.cipher,
             now=web.clock(),
@@ -134,7 +132,7 @@ def plan_change(
         web.store,
         viewer,
         find_service(web, viewer, service_uuid),
-        parse_uuid(handler_uuid),
+        handler_uuid,
         parse(body, HandlerIn).model_dump(exclude_unset=True),
         cipher=web.cipher,
         now=web.clock(),
@@ -157,7 +155,7 @@ def rotate_handler(
             web.store,
             viewer,
             find_service(web, viewer, service_uuid),
-            parse_uuid(handler_uuid),
+            handler_uuid,
             parse(body or b"{}", RotateIn).model_dump()["grace"],
             now=web.clock(),
         ),
@@ -166,17 +164,15 @@ def rotate_handler(
 
 
 @router.post(f"{BASE}/{{handler_uuid}}/test/", response_model=TRIAL, openapi_extra=documented(TestIn, required=False))
-def try_handler(
-    web: Web, viewer: Caller, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, body: Body
-) -> dict[str, Any]:
+def try_handler(web: Web, viewer: Caller, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, body: Body) -> Trial:
     """Show what a call would do, and why. Nothing is done."""
     sent = parse(body or b"{}", TestIn).model_dump()
-    handler = web.store.handler(viewer, find_service(web, viewer, service_uuid), parse_uuid(handler_uuid))
+    handler = web.store.handler(viewer, find_service(web, viewer, service_uuid), handler_uuid)
     text = sent["body"] if isinstance(sent["body"], str) else json.dumps(sent["body"])
     for part in (text, sent["address"], *chain(*sent["headers"].items(), *sent["query"].items())):
         if any("\ud800" <= char <= "\udfff" for char in part):
             raise InvalidInputError("a test must not contain unpaired surrogates: no call can carry them")
-    trial = try_call(
+    return try_call(
         handler,
         CallInput(
             headers=list(sent["headers"].items()),
@@ -189,25 +185,12 @@ def try_handler(
         ),
         cipher=web.cipher,
     )
-    verdict = trial.verdict
-    return {
-        "verdict": verdict.kind,
-        "status": STATUSES[verdict.kind],
-        "reason": write_reason(verdict.reason) if verdict.reason else "",
-        "tag": verdict.tag,
-        "variable": verdict.variable[0] if verdict.variable and not verdict.notes else None,
-        "notes": list(map(write_reason, verdict.notes)),
-        "steps": [
-            {"check": result.check, "passes": result.passes, "why": write_reasons(result.why)}
-            for result in trial.checks
-        ],
-    }
 
 
 @router.delete(f"{BASE}/{{handler_uuid}}/", status_code=204)
 def delete_handler(web: Web, viewer: Operator, service_uuid: ServiceUuid, handler_uuid: HandlerUuid) -> Response:
     """Revoke a webhook handler: after the response no call to it is accepted."""
-    web.store.delete_handler(viewer, find_service(web, viewer, service_uuid), parse_uuid(handler_uuid))
+    web.store.delete_handler(viewer, find_service(web, viewer, service_uuid), handler_uuid)
     return Response(status_code=204)
 
 
@@ -240,10 +223,10 @@ def list_deliveries(
     handler_uuid: HandlerUuid,
 ) -> dict[str, Any]:
     """List the calls that a handler received, newest first. Pages: limit, offset."""
-    service, handler = find_service(web, viewer, service_uuid), parse_uuid(handler_uuid)
-    number = web.store.handler(viewer, service, handler).number
+    service = find_service(web, viewer, service_uuid)
+    number = web.store.handler(viewer, service, handler_uuid).number
     page = web.store.deliveries(viewer, replace(query, filters={"service": service, "handler": str(number)}))
-    path = f"{handler_uri(service, handler)}delivery/"
+    path = f"{handler_uri(service, handler_uuid)}delivery/"
     return write_page(path, query, page, [show_delivery(each, path) for each in page.objects])
 
 
@@ -252,10 +235,9 @@ def get_delivery(
     web: Web, viewer: Caller, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, number: Number
 ) -> dict[str, Any]:
     """Get a call with its stored content: headers without secrets, and at most 16 KiB of the body."""
-    service, handler = find_service(web, viewer, service_uuid), parse_uuid(handler_uuid)
-    return show_delivery(
-        web.store.delivery(viewer, service, handler, number), f"{handler_uri(service, handler)}delivery/"
-    )
+    service = find_service(web, viewer, service_uuid)
+    delivery = web.store.delivery(viewer, service, handler_uuid, number)
+    return show_delivery(delivery, f"{handler_uri(service, handler_uuid)}delivery/")
 
 
 @router.post(
@@ -273,7 +255,7 @@ async def redeliver_delivery(
         web.admission_cache,
         viewer,
         service_uuid=await run_in_threadpool(find_service, web, viewer, service_uuid),
-        handler_uuid=parse_uuid(handler_uuid),
+        handler_uuid=handler_uuid,
         number=number,
         origin=web.read_origin(request.scope),
         now=web.clock(),

@@ -7,20 +7,19 @@ from fastapi import APIRouter, Path
 from fastapi.responses import Response
 
 from tutumd.application.handlers import ChangePlan
-from tutumd.application.notification_targets import TargetTest
-from tutumd.application.notifications import shown_settings
+from tutumd.application.notification_targets import TargetTest, shown_settings
 from tutumd.application.queries import NOTIFICATION_FILTERS, TARGET_FILTERS
 from tutumd.errors import NOT_FOUND, NotFoundError
 from tutumd.model import Notification, Query, Target
 from tutumd.web.api.schemas import Moment, Shown, TargetIn, describe, list_of, show, write_page
 from tutumd.web.auth import Administrator, Reader
 from tutumd.web.body import Body, documented, documented_list, listed, parse
-from tutumd.web.context import Web, parse_uuid
+from tutumd.web.context import IS_UUID, Web
 from tutumd.web.uris import PREFIX, action_uri, uri
 
 router = APIRouter(prefix=f"{PREFIX}/notification", tags=["notifications"])
 
-TargetUuid = Annotated[str, Path(description="UUID of the notification target")]
+TargetUuid = Annotated[str, Path(description="UUID of the notification target"), IS_UUID]
 
 TARGET = describe(
     "NotificationTargetOut",
@@ -152,39 +151,39 @@ def plan_target(web: Web, viewer: Administrator, body: Body) -> ChangePlan:
 @router.get("/target/{target_uuid}/", response_model=TARGET)
 def get_target(web: Web, viewer: Reader, target_uuid: TargetUuid) -> Target:
     """Get a notification target, without its secrets."""
-    return web.store.target(viewer, parse_uuid(target_uuid))
+    return web.store.target(viewer, target_uuid)
 
 
 @router.patch("/target/{target_uuid}/", response_model=NEW_TARGET, openapi_extra=documented(TargetIn))
 def change_target(web: Web, viewer: Administrator, target_uuid: TargetUuid, body: Body) -> dict[str, Any]:
     """Change fields of a notification target; those that are absent stay, null resets. So do single `settings`."""
-    target, secret = web.target_rules(viewer).change(parse_uuid(target_uuid), _read(body))
+    target, secret = web.target_rules(viewer).change(target_uuid, _read(body))
     return show(NEW_TARGET, target, secret=secret)
 
 
 @router.post("/target/{target_uuid}/plan/", response_model=TARGET_PLAN, openapi_extra=documented(TargetIn))
 def plan_change(web: Web, viewer: Administrator, target_uuid: TargetUuid, body: Body) -> ChangePlan:
     """Check a request to change a notification target, and show which fields would change. Nothing is done."""
-    return web.target_rules(viewer).plan(parse_uuid(target_uuid), _read(body))
+    return web.target_rules(viewer).plan(target_uuid, _read(body))
 
 
 @router.delete("/target/{target_uuid}/", status_code=204)
 def delete_target(web: Web, viewer: Administrator, target_uuid: TargetUuid) -> Response:
     """Delete a notification target, with its notifications that wait to be sent."""
-    web.target_rules(viewer).delete(parse_uuid(target_uuid))
+    web.target_rules(viewer).delete(target_uuid)
     return Response(status_code=204)
 
 
 @router.post("/target/{target_uuid}/test/", response_model=TEST_RESULT)
 def try_target(web: Web, viewer: Administrator, target_uuid: TargetUuid) -> TargetTest:
     """Send a test to a notification target, also to a disabled one, and show the result. 504 after 20 s."""
-    return web.test_target(viewer, parse_uuid(target_uuid))
+    return web.test_target(viewer, target_uuid)
 
 
 @router.post("/target/{target_uuid}/retry/", status_code=202, response_model=RETRIED)
 def retry_dead(web: Web, viewer: Administrator, target_uuid: TargetUuid) -> dict[str, int]:
     """Queue all notifications of a target that could not be sent again, with the same IDs."""
-    return {"retried": web.target_rules(viewer).retry_dead(parse_uuid(target_uuid))}
+    return {"retried": web.target_rules(viewer).retry_dead(target_uuid)}
 
 
 @router.get("/", response_model=list_of(NOTIFICATION), openapi_extra=documented_list(NOTIFICATION_FILTERS))
@@ -197,10 +196,10 @@ def list_notifications(
 
 @router.get("/{uuid}/", response_model=NOTIFICATION)
 def get_notification(
-    web: Web, viewer: Reader, uuid: Annotated[str, Path(description="UUID of the notification")]
+    web: Web, viewer: Reader, uuid: Annotated[str, Path(description="UUID of the notification"), IS_UUID]
 ) -> Notification:
     """Get a notification."""
-    found = web.store.notifications(viewer, Query.newest(1, uuid=parse_uuid(uuid))).objects
+    found = web.store.notifications(viewer, Query.newest(1, uuid=uuid)).objects
     if not found:
         raise NotFoundError(NOT_FOUND)
     return found[0]
@@ -208,10 +207,10 @@ def get_notification(
 
 @router.post("/{uuid}/retry/", status_code=202, response_model=NOTIFICATION)
 def retry_notification(
-    web: Web, viewer: Administrator, uuid: Annotated[str, Path(description="UUID of the notification")]
+    web: Web, viewer: Administrator, uuid: Annotated[str, Path(description="UUID of the notification"), IS_UUID]
 ) -> Notification:
     """Queue a notification that could not be sent again, with the same ID. 409 for any other."""
-    return web.target_rules(viewer).retry(parse_uuid(uuid))
+    return web.target_rules(viewer).retry(uuid)
 
 
 def _read(body: bytes) -> Mapping[str, Any]:

@@ -33,7 +33,7 @@ from tutumd.web.body import (
     parse,
     queried,
 )
-from tutumd.web.context import Web, WebContext, parse_uuid
+from tutumd.web.context import IS_UUID, Web, WebContext, parse_uuid
 from tutumd.web.errors import JsonResponse
 from tutumd.web.uris import ACTION_HEADER, PREFIX, action_uri
 
@@ -45,7 +45,7 @@ Uuid = Annotated[
     str, Path(description="UUID of the service or its start, its name (`web`, `shop%2Fweb`), or that of a container")
 ]
 
-ActionUuid = Annotated[str, Path(description="UUID of the action")]
+ActionUuid = Annotated[str, Path(description="UUID of the action"), IS_UUID]
 
 DRY_RUN = "1: return the plan and do nothing."
 Named = TypeVar("Named", Action, Action | None)
@@ -210,10 +210,10 @@ def list_containers(web: Web, viewer: Reader, query: Annotated[Query, listed(CON
 
 @containers.get("/{uuid}/", response_model=CONTAINER)
 def get_container(
-    web: Web, viewer: Reader, uuid: Annotated[str, Path(description="UUID of the container")]
+    web: Web, viewer: Reader, uuid: Annotated[str, Path(description="UUID of the container"), IS_UUID]
 ) -> Container:
     """Get a container."""
-    return web.store.container(viewer, parse_uuid(uuid))
+    return web.store.container(viewer, uuid)
 
 
 @actions.get("/", response_model=list_of(ACTION), openapi_extra=documented_list(ACTION_FILTERS))
@@ -225,7 +225,7 @@ def list_actions(web: Web, viewer: Reader, query: Annotated[Query, listed(ACTION
 @actions.get("/{uuid}/", response_model=ACTION)
 def get_action(web: Web, viewer: Reader, uuid: ActionUuid) -> Action:
     """Get an action."""
-    return web.store.action(viewer, parse_uuid(uuid))
+    return web.store.action(viewer, uuid)
 
 
 @actions.get("/{uuid}/logs/", response_model=ACTION_LOGS, openapi_extra=documented_query(["after"]))
@@ -236,14 +236,14 @@ def get_action_logs(
     uuid: ActionUuid,
 ) -> dict[str, Any]:
     """Get the steps of an action's run, also while it runs. `?after=N`: only lines with a number above N."""
-    lines = web.store.log_lines(viewer, parse_uuid(uuid), after)
+    lines = web.store.log_lines(viewer, uuid, after)
     return {"logs": "\n".join(f"{write_date(line.at, 'milliseconds')} {line.text}" for line in lines), "lines": lines}
 
 
 @actions.post("/{uuid}/cancel/", status_code=202, response_model=ACTION)
 def cancel_action(web: Web, response: Response, viewer: Operator, uuid: ActionUuid) -> Action:
     """Cancel an action: a pending one at once, a running one at its next safe point. 409 if it has ended."""
-    return name_action(response, web.store.cancel(viewer, parse_uuid(uuid)))
+    return name_action(response, web.store.cancel(viewer, uuid))
 
 
 @actions.post("/{uuid}/abandon/", status_code=202, response_model=ACTION)
@@ -252,10 +252,10 @@ def abandon_action(web: Web, response: Response, viewer: Administrator, uuid: Ac
 
     What it left half done is cleared up before the next action of the service begins.
     """
-    return name_action(response, rules.abandon(web.store, viewer, parse_uuid(uuid)))
+    return name_action(response, rules.abandon(web.store, viewer, uuid))
 
 
 @actions.post("/{uuid}/retry/", status_code=202, response_model=ACTION)
 def retry_action(web: Web, request: Request, response: Response, viewer: Operator, uuid: ActionUuid) -> Action:
     """Repeat a failed or canceled action in a new action. 409 for any other."""
-    return name_action(response, web.store.retry(viewer, parse_uuid(uuid), web.read_origin(request.scope)))
+    return name_action(response, web.store.retry(viewer, uuid, web.read_origin(request.scope)))

@@ -10,6 +10,7 @@ from itertools import chain
 from typing import Any
 from urllib.parse import parse_qsl
 
+from tutumd.application.admission.evaluate import VerdictKind
 from tutumd.errors import Reason
 from tutumd.model import Delivery, DeliveryOutcome, Operation
 
@@ -129,6 +130,14 @@ _STATUSES = {
     "too-many-calls": 429,
     "not-rolled-back": 409,
 }
+VERDICT_STATUSES = {
+    VerdictKind.GO: 202,
+    VerdictKind.SKIPPED: 200,
+    VerdictKind.NOT_FOUND: 404,
+    VerdictKind.UNAUTHORIZED: 401,
+    VerdictKind.INVALID: 400,
+}
+"""The status of the response for each kind of verdict."""
 
 
 def write_reason(reason: Reason) -> str:

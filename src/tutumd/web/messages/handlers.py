@@ -180,7 +180,7 @@ def judge_handler(handler: Handler, now: datetime) -> HandlerState:
             word="used up",
             why=f"Calls get a 404: the {subject} has accepted {handler.uses} of {options.max_uses} calls.",
         )
-    idle = now - handler.unused_since
+    idle = now - (handler.last_called or handler.created)
     if idle >= UNUSED_AFTER:
         ever = "since it was created" if handler.last_called is None else "since its last call"
         return HandlerState(word="unused", why=f"Nobody has called the {subject} for {idle.days} days, {ever}.")

@@ -10,14 +10,13 @@ from tutumd.application import handlers as rules
 from tutumd.application.admission.evaluate import CallInput, Verdict
 from tutumd.application.redelivery import Trial, parse_headers, parse_query_text, try_call, try_delivery
 from tutumd.errors import InvalidInputError, NotFoundError
-from tutumd.web.messages.deliveries import describe_wish, write_reason, write_reasons
+from tutumd.web.messages.deliveries import VERDICT_STATUSES, describe_wish, write_reason, write_reasons
 from tutumd.web.messages.handlers import OPERATION_VERBS, describe, judge_handler
 from tutumd.web.messages.sender_guide import write_call
 from tutumd.web.pages.group_routes import GROUP_BASE, CalledSubject, ChangedSubject, ReadSubject
 from tutumd.web.pages.handler_routes import BASE, Found, ReadHandler, outcome_filters, read_outcome
 from tutumd.web.pages.rendering import go_to, render
 from tutumd.web.pages.visitors import Form, SentForm, fingerprint
-from tutumd.web.verdicts import STATUSES
 
 router = APIRouter()
 
@@ -194,7 +193,7 @@ def _describe(found: Found, trial: Trial) -> dict[str, Any]:
             for check in trial.checks
         ],
         "tone": {"go": "ok", "skipped": "info"}.get(verdict.kind, "wrong"),
-        "result": f"{_RESULTS[verdict.kind]}: status {STATUSES[verdict.kind]}.",
+        "result": f"{_RESULTS[verdict.kind]}: status {VERDICT_STATUSES[verdict.kind]}.",
         "effects": [write_reason(verdict.reason)] if verdict.reason else _write_effects(found, verdict),
     }
 

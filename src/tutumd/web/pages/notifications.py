@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from tutumd.application.notifications import ADMIN_EVENTS, shown_settings
+from tutumd.application.notification_targets import ADMIN_EVENTS, shown_settings
 from tutumd.application.target_settings import FORGE_APIS, MASK, SETTINGS
 from tutumd.errors import AnswerTimeoutError, TutumdError, UnavailableError
 from tutumd.model import Query, Scope, User

@@ -12,8 +12,8 @@ from tutumd.engines.docker.look.readiness import ENDED, REMOVED, TAIL_LINES, Act
 from tutumd.engines.docker.look.services import prev_name
 from tutumd.engines.docker.look.snapshot import base_image
 from tutumd.engines.docker.plan.config import without_default_bridge
+from tutumd.engines.docker.plan.images import remove_superseded
 from tutumd.engines.docker.plan.journal import RedeployJournal, Swap, SwapStep
-from tutumd.engines.docker.plan.superseded import remove_superseded
 from tutumd.engines.labels import Json, ServiceLabels
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.errors import Cause, EngineRefusedError, ReasonCode, code_of
@@ -56,10 +56,8 @@ class SwapPhases:
         self._labels = labels
         self.journal = journal
         # The variables are not stored, because they may be secrets.
-        present = {container.id: container for container in known}
-        self._old = {swap.old: present.get(swap.old) for swap in journal.swaps}
+        self._known = {container.id: container for container in known}
         self._removed: set[str] = set()
-        self._are_shared: bool | None = None
         # The swap to which a refusal of the engine is attributed.
         self._at = journal.swaps[0]
 
@@ -90,7 +88,7 @@ class SwapPhases:
             failure = _ReplacementFailedError(self._at, error.cause) if isinstance(error, EngineRefusedError) else error
             self._run.log(str(failure), Phase.RESTORING)
             log_tail = self._api.output(failure.swap.new, TAIL_LINES)
-            swaps = tuple(with_copies(self._context, self.journal.swaps, self._old, self._removed))
+            swaps = tuple(with_copies(self._context, self.journal.swaps, self._known, self._removed))
             journal = replace(self.journal, phase="restore", swaps=swaps, log_tail=log_tail)
             self._save(replace(journal, reason=str(failure), reason_code=failure.code))
 
@@ -105,8 +103,10 @@ class SwapPhases:
             Sentences about objects that could not be removed.
         """
         self._raise_failed(self._context.confirm(swap.new for swap in self.journal.swaps if swap.run))
-        ready_s = f"{self._context.stable_s:g} s"
-        self._run.log(f"the new containers have been ready for {ready_s}: removing the old ones", Phase.REMOVING)
+        self._run.log(
+            f"the new containers have been ready for {self._context.stable_s:g} s: removing the old ones",
+            Phase.REMOVING,
+        )
         problems = [*self._remove_old(), *self._look_again()]
         own = [self._context.last_seen(swap.new) for swap in self.journal.own_swaps]
         self._remove_images([container for container in own if container is not None])
@@ -160,12 +160,7 @@ class SwapPhases:
                 self._set_aside(swap)
         for swap in self._start_first_swaps():
             # Beside the old containers, all new containers can start at the same time.
-            self._at = swap
-            step = forward_step(swap, self._context.run_id, None, self._context.last_seen(swap.new))
-            if step is not None and self._run.remaining_s() <= 0:
-                raise EngineRefusedError(unfinished(self._run, "it was not started"))
-            if step is not None:
-                self._api.apply(step, self._run)
+            self._advance(swap)
         for number in range(len(self.journal.swaps)):
             self._replace(self._ensure_created(number))
 
@@ -208,9 +203,7 @@ class SwapPhases:
         ours = {container_id for swap in self.journal.swaps for container_id in (swap.old, swap.spare, swap.new)}
         if self._labels.drain_s is not None:
             return bool(networks)
-        if self._are_shared is None:
-            self._are_shared = any(_is_shared(self._api.network(name), ours) for name in networks)
-        return self._are_shared
+        return any(_is_shared(self._api.network(name), ours) for name in networks)
 
     def _set_aside(self, swap: Swap) -> None:
         """Stop a dependent. A server that has lost its journal recognizes it by its name and starts it again.
@@ -239,9 +232,7 @@ class SwapPhases:
     def _replace(self, swap: Swap) -> None:
         began = self._context.clock()
         if not swap.start_first:  # others have begun
-            self._at = swap
-            new = advance(self._context, forward_step, swap, until_deadline=True)
-            self._raise_failed((swap.new, REMOVED) if new is None else None)
+            self._advance(swap)
         if not swap.run:
             return
         stable_s = self._context.stable_s
@@ -252,6 +243,11 @@ class SwapPhases:
             self._api.apply(SwapStep(verb="pause", container=swap.new), self._run)
         self._run.log(f"{swap.name} runs as {swap.new[:12]}, ready within {self._context.clock() - began:.1f} s")
 
+    def _advance(self, swap: Swap) -> None:
+        self._at = swap
+        new = advance(self._context, forward_step, swap, until_deadline=True)
+        self._raise_failed((swap.new, REMOVED) if new is None else None)
+
     def _keep_both(self, limit_s: float, activity: str, phase: Phase) -> None:
         """Let old and new containers run for a while; a near end of the run or a cancel shortens the time."""
         end = self._context.clock() + limit_s
@@ -259,8 +255,7 @@ class SwapPhases:
         self._check(self.journal.swaps)
         while (left_s := self._run.remaining_s() - _POLL_S) > 0 and (remaining_s := end - self._context.clock()) > 0:
             self._run.sleep(min(_POLL_S, remaining_s, left_s))
-            if any(self._context.needs_look(swap.new) for swap in self.journal.swaps if swap.run):
-                self._check(self.journal.swaps)
+            self._check(self.journal.swaps)
             # The run is meant to wait here, so waiting is not a stall.
             self._run.advance(activity, 1 + int(limit_s - remaining_s))
 

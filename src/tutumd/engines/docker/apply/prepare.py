@@ -31,13 +31,13 @@ from tutumd.engines.docker.plan.constraints import (
 from tutumd.engines.docker.plan.images import (
     check_images,
     fetch_image,
+    find_wanted,
     is_local_build,
     refetch_missing_images,
     restore_tags,
 )
 from tutumd.engines.docker.plan.journal import RedeployJournal, Swap, load_journal
 from tutumd.engines.docker.plan.redeploy import RedeployPlan, plan_redeploy
-from tutumd.engines.docker.plan.wanted import find_wanted
 from tutumd.engines.docker.recover.rollback import recover_slots
 from tutumd.engines.labels import Json, parse_reference
 from tutumd.errors import EngineBusyError, EngineRefusedError
@@ -191,7 +191,7 @@ def create_spare(context: ActionContext, old: InspectedContainer) -> str:
 def with_copies(
     context: ActionContext,
     swaps: Iterable[Swap],
-    known: Mapping[str, InspectedContainer | None],
+    known: Mapping[str, InspectedContainer],
     removed: Collection[str],
 ) -> Iterator[Swap]:
     """Yield the swaps. If a swap has no container, or none that runs, its spare is a copy of its old container.
@@ -200,7 +200,7 @@ def with_copies(
     container itself, or Compose may have failed to re-create it. Compose then leaves a container called `ID_NAME`.
 
     Args:
-        known: The old containers by ID, as they were before the run changed them.
+        known: Containers by ID, as they were before the run changed them.
         removed: IDs of the containers that the run removed.
     """
     names = {listed_name(entry) for entry in context.api.list_containers()}
@@ -237,8 +237,7 @@ def _create(context: ActionContext, swap: Swap, old: InspectedContainer, body: M
     if created is None or created.image_id != image["Id"]:
         # In the meantime, another installation has pulled, or somebody else has pulled or built.
         raise OtherInstallationError(f"{swap.image} changed on the engine while a container was created from it")
-    context.remember(old)
-    context.remember(created)
+    context.looks.update({old.id: old, created.id: created})
     copy_compose_files(context.api, old, new, context.run)
     return replace(swap, new=new)
 

@@ -10,7 +10,7 @@ from typing import Any
 from tutumd.engines.docker.api import DockerApi
 from tutumd.engines.docker.apply.phases import SwapPhases
 from tutumd.engines.docker.apply.prepare import prepare
-from tutumd.engines.docker.look.containers import InspectedContainer, revision_of
+from tutumd.engines.docker.look.containers import InspectedContainer
 from tutumd.engines.docker.look.readiness import TAIL_LINES, ActionContext, limits_of
 from tutumd.engines.docker.look.services import FindGroup, base_name
 from tutumd.engines.docker.look.snapshot import image_facts
@@ -66,20 +66,21 @@ def replaced_names(context: ActionContext, find: FindGroup) -> frozenset[str]:
 
 
 def _containers(look: Callable[[str], InspectedContainer | None], swap: Swap) -> list[InspectedContainer]:
-    found = [look(container_id) for container_id in (swap.old, swap.spare, swap.new) if container_id]
+    found = map(look, filter(None, (swap.old, swap.spare, swap.new)))
     return [container for container in found if container is not None]
 
 
 def _success_outcome(context: ActionContext, journal: RedeployJournal, sentences: Sequence[str]) -> Outcome:
     after = [swap.new or swap.old for swap in journal.own_swaps]
     first = context.last_seen(after[0])
+    image = image_facts(first) if first else None
     return Outcome(
         success=True,
         reason="; ".join(sentences),
         image_before=journal.digest_before,
         image_after=first.image_digest if first else journal.digest_tried,
-        image_revision=revision_of(first.image) if first else None,
-        image=image_facts(first) if first else None,
+        image_revision=image.revision or None if image else None,
+        image=image,
         containers_before=tuple(swap.old for swap in journal.own_swaps),
         containers_after=tuple(after),
     )

@@ -37,8 +37,23 @@ def check_scalable(group: ContainerGroup, first: InspectedContainer) -> None:
     Raises:
         EngineRefusedError: The container has something that cannot be duplicated.
     """
-    for obstacle in _obstacles(first):
-        raise EngineRefusedError(f"cannot scale {group.name}: {obstacle}")
+    mode = str(first.host_config.get("NetworkMode", ""))
+    ports = [f"{host_port} (for {port})" for port, host_port in fixed_ports(first.host_config)]
+    obstacles = (
+        (mode.startswith("container:"), f"it shares another container's network ({mode[:22]})"),
+        (has_static_address(first.raw), "it has a static IP address, which only one can have"),
+        (
+            ports,
+            f"it publishes the fixed host port {', '.join(ports)}, which only one container can have; "
+            "publish it without a host port",
+        ),
+        (_has_fixed_name(first), f"compose gives it the fixed name {first.name} (container_name)"),
+        (first.auto_remove, "it was started with --rm"),
+        (first.image is None, "the image of its containers is gone from the engine"),
+    )
+    for applies, obstacle in obstacles:
+        if applies:
+            raise EngineRefusedError(f"cannot scale {group.name}: {obstacle}")
 
 
 def name_replicas(
@@ -76,24 +91,6 @@ def replica_config(group: ContainerGroup, first: InspectedContainer, name: str) 
             "EndpointsConfig": replace_alias(body["NetworkingConfig"]["EndpointsConfig"], first.name, name)
         },
     }
-
-
-def _obstacles(first: InspectedContainer) -> list[str]:
-    mode = str(first.host_config.get("NetworkMode", ""))
-    ports = [f"{host_port} (for {port})" for port, host_port in fixed_ports(first.host_config)]
-    checks = (
-        (mode.startswith("container:"), f"it shares another container's network ({mode[:22]})"),
-        (has_static_address(first.raw), "it has a static IP address, which only one can have"),
-        (
-            ports,
-            f"it publishes the fixed host port {', '.join(ports)}, which only one container can have; "
-            "publish it without a host port",
-        ),
-        (_has_fixed_name(first), f"compose gives it the fixed name {first.name} (container_name)"),
-        (first.auto_remove, "it was started with --rm"),
-        (first.image is None, "the image of its containers is gone from the engine"),
-    )
-    return [obstacle for applies, obstacle in checks if applies]
 
 
 def _has_fixed_name(first: InspectedContainer) -> bool:

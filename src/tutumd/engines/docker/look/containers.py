@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from tutumd.engines.dockerapi.documents import parse_time
+from tutumd.engines.dockerapi.documents import digests_in, parse_time
 from tutumd.engines.labels import Json, own_labels, parse_reference
 from tutumd.errors import EngineRefusedError
 
@@ -190,21 +190,6 @@ def repository_digest(name: str, image: Json | None) -> str:
     # A container that was created from an image ID has no repository.
     with suppress(EngineRefusedError):
         reference = parse_reference(name)
-        if reference.digest:
-            return reference.digest
-        for entry in digest_names(image):
-            with suppress(EngineRefusedError):
-                if (digest := parse_reference(entry)).same_repository(reference):
-                    return digest.digest or ""
+        found = (each.partition("@")[2] for each in digests_in(image, reference))
+        return reference.digest or next(found, "")
     return ""
-
-
-def revision_of(image: Json | None) -> str | None:
-    """Return the commit that an image was built from, as its label names it; None if it has none."""
-    labels = ((image or {}).get("Config") or {}).get("Labels") or {}
-    return labels.get("org.opencontainers.image.revision") or None
-
-
-def digest_names(image: Json | None) -> list[str]:
-    """Return the names by digest of an image, such as `app@sha256:…`."""
-    return [name for name in (image or {}).get("RepoDigests") or () if not name.startswith("<none>")]

@@ -53,8 +53,6 @@ def replacement_config(
 
 def with_variables(body: Mapping[str, Any], variables: Mapping[str, str | None]) -> dict[str, Any]:
     """Return a create request with environment variables set, or removed if the value is None."""
-    if not variables:
-        return dict(body)
     kept = [entry for entry in body.get("Env") or () if entry.partition("=")[0] not in variables]
     return {**body, "Env": kept + [f"{name}={value}" for name, value in variables.items() if value is not None]}
 

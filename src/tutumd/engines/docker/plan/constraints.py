@@ -41,10 +41,9 @@ def find_dependents(
 
 def parked_dependents(group: ContainerGroup, all_containers: Sequence[InspectedContainer]) -> tuple[Slot, ...]:
     """Return the slots of dependents that an interrupted redeploy of a service has parked, each after its parents."""
-    members = [container for slot in group.slots for container in slot.members]
     # A dependent may also be part of a separate redeploy.
-    runs = {run_of(container.name) for container in members} - {""}
-    found = [dependent.container.name for dependent in find_dependents(members, all_containers)]
+    runs = {run_of(container.name) for container in group.all_containers} - {""}
+    found = [dependent.container.name for dependent in find_dependents(group.all_containers, all_containers)]
     names = dict.fromkeys(base_name(name) for name in found if run_of(name) in runs)
     return tuple(
         slot_of(name, name, [each for each in all_containers if base_name(each.name) == name]) for name in names

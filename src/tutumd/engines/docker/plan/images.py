@@ -1,14 +1,18 @@
-"""Images on the engine: checks and pulls, and tags that are restored after a failure."""
+"""Images of redeploys and rollbacks: checks and pulls, tags that are restored after a failure, and the removal of old
+images.
+"""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
 
 from tutumd.engines.docker.api import DockerApi
-from tutumd.engines.docker.look.containers import InspectedContainer, digest_names, image_digest, platform_of
+from tutumd.engines.docker.look.containers import InspectedContainer, image_digest, platform_of
 from tutumd.engines.docker.look.facts import EngineFacts, check_platform, foreign_part, is_same_platform
 from tutumd.engines.docker.look.podman import unkept_setting
 from tutumd.engines.docker.look.snapshot import base_image
-from tutumd.engines.docker.plan.wanted import check_runs_here, check_wanted
+from tutumd.engines.dockerapi.documents import digest_names, digests_in
 from tutumd.engines.dockerapi.failures import status_of
+from tutumd.engines.dockerapi.registry import find_in_registry, has_digest
 from tutumd.engines.labels import (
     DOCKER_HUB,
     NO_REGISTRY,
@@ -17,8 +21,8 @@ from tutumd.engines.labels import (
     names_image_by_id,
     parse_reference,
 )
-from tutumd.errors import EngineRefusedError
-from tutumd.model import Phase, WantedImage
+from tutumd.errors import EngineRefusedError, ReasonCode
+from tutumd.model import Availability, ImageFacts, Phase, WantedImage
 from tutumd.ports.engine import Run
 
 # Prefix of a tag that keeps the previous image, on engines that would lose it in a pull.
@@ -36,7 +40,7 @@ def is_local_build(api: DockerApi, reference: ImageReference, image: Json | None
     """
     if image is None or reference.digest or reference.registry not in (DOCKER_HUB, NO_REGISTRY):
         return False
-    if not any(parse_reference(entry).same_repository(reference) for entry in digest_names(image)):
+    if not digests_in(image, reference):
         return True
     return api.facts().by_manifest and not _is_pushed(api, reference.with_digest(str(image["Id"])))
 
@@ -108,7 +112,7 @@ def fetch_image(
     if pulled is None:
         raise EngineRefusedError(f"{name} was pulled, but the engine does not have it: was it removed?")
     if pulled["Id"] not in before:
-        run.update_pulled(added=digests_in(pulled, [reference]))
+        run.update_pulled(added=digests_in(pulled, reference))
     if run.image is not None:
         check_runs_here(name, pulled, api.facts(), platform)
     if not _fits(pulled, platform):
@@ -147,6 +151,71 @@ def refetch_missing_images(api: DockerApi, containers: Collection[InspectedConta
     return True
 
 
+def wanted_name(name: str, wanted: WantedImage, *, keeps_tag: bool = True) -> str:
+    """Return the name of the image that a rollback requests: its digest in the repository of `name`, else its ID.
+
+    Args:
+        keeps_tag: Whether the name keeps its tag. Podman drops the tag of a name with a digest.
+
+    Raises:
+        EngineRefusedError: The image has a digest, but `name` has no repository.
+    """
+    if not wanted.digest:
+        return wanted.image_id
+    reference, bare = parse_reference(name), name.partition("@")[0]
+    return f"{bare if keeps_tag else bare.removesuffix(f':{reference.tag}')}@{wanted.digest}"
+
+
+def find_wanted(api: DockerApi, name: str) -> Json | None:
+    """Return the image that the engine has under a name; None if it has none in the repository of a name by digest."""
+    image = api.image(name)
+    return image if "@" not in name or has_digest(image, parse_reference(name)) else None
+
+
+def check_wanted(api: DockerApi, name: str, present: Json | None, wanted: WantedImage, platform: str) -> str:
+    """Check, before any change, that the image of a rollback exists and can run here; return its digest or ID.
+
+    Args:
+        present: The image, if the engine has it.
+        platform: The containers' platform if it differs from the engine's own.
+
+    Raises:
+        EngineRefusedError: It is gone, or is for another platform.
+    """
+    if present is not None:
+        check_runs_here(name, present, api.facts(), platform)
+    elif not wanted.digest:
+        raise EngineRefusedError(
+            f"image #{wanted.number} is gone from this engine, and it was never in a registry",
+            ReasonCode.IMAGE_NOT_FOUND,
+        )
+    elif not api.facts().is_podman:
+        check_platform(name, api.manifest(parse_reference(name)).platforms, api.facts(), platform)
+    return wanted.digest or wanted.image_id
+
+
+def check_runs_here(name: str, image: Json, facts: EngineFacts, platform: str) -> None:
+    """Raise EngineRefusedError if an image on the engine is for another platform. Arguments as in `check_wanted`."""
+    system, _, architecture = platform_of({}, image).partition("/")
+    check_platform(name, [(system, architecture)] if architecture else (), facts, platform)
+
+
+def find_availability(api: DockerApi, name: str, wanted: WantedImage) -> Availability:
+    """Return where the image would come from.
+
+    Args:
+        name: Name of the image of the service.
+    """
+    pinned = wanted_name(name, wanted)
+    if find_wanted(api, pinned) is not None:
+        return Availability.LOCAL
+    if not wanted.digest:
+        return Availability.NO
+    if api.facts().is_podman:
+        return Availability.UNKNOWN
+    return find_in_registry(lambda: api.manifest(parse_reference(pinned)))
+
+
 def restore_tags(api: DockerApi, image_ids: Mapping[str, str], tried: Collection[str], run: Run) -> None:
     """Restore the image of each name before the pull, so that nothing else uses a failed image.
 
@@ -169,6 +238,58 @@ def restore_tags(api: DockerApi, image_ids: Mapping[str, str], tried: Collection
             api.tag(image_id, reference.repository, reference.tag or "latest", run)
         if by_manifest:
             api.remove_image(f"{reference.repository}:{_kept_tag(image_id)}", run)
+
+
+def remove_superseded(api: DockerApi, names: Collection[str], needed: Collection[str], keep: int, run: Run) -> None:
+    """Remove the superseded images of these names that runs pulled and nobody else uses; keep the `keep` images that
+    the service ran last.
+    """
+    pulled, images, history = run.pulled_images(), api.images(), run.image_history() if keep else ()
+    present = {digest for image in images for digest in digest_names(image)}
+    candidates = sorted(superseded_images(images, names, needed, pulled), key=partial(_age, history))[keep:]
+    if candidates:
+        used = {entry.get("ImageID") for entry in api.list_containers()}
+        # A pull by digest of an existing image leaves no other trace.
+        wanted = api.pulled_by_digest() & pulled
+        for image in candidates:
+            digests = set(digest_names(image))
+            if image["Id"] not in used and not digests & wanted and api.remove_image(image["Id"], run):
+                run.log(f"removed the old image {image['Id'][:19]}")
+                present -= digests
+    if gone := pulled - present:
+        run.update_pulled(removed=gone)
+
+
+def superseded_images(
+    images: Collection[Json],
+    names: Collection[str],
+    needed: Collection[str],
+    pulled: Collection[str],
+) -> Iterator[Json]:
+    """Yield the images that formerly had one of these names, and now have no name except tutumd's own.
+
+    All of their digests are `pulled`, and they are not `needed`. The newest is the first.
+    """
+    references = [parse_reference(name) for name in names]
+    # The build time, in RFC 3339 or, in lists, in seconds: the same kind for all.
+    for image in sorted(images, key=lambda image: image.get("Created") or 0, reverse=True):
+        named = any(f":{KEPT_TAG}" not in tag for tag in image.get("RepoTags") or () if not tag.startswith("<none>"))
+        digests = set(digest_names(image))
+        if (
+            digests
+            and digests == {digest for reference in references for digest in digests_in(image, reference)}
+            and digests <= set(pulled)
+            and not named
+            and image["Id"] not in needed
+        ):
+            yield image
+
+
+def _age(history: Sequence[ImageFacts], image: Json) -> int:
+    """Return how many images a service ran after an image; all if it never ran the image."""
+    digests = {parse_reference(name).digest for name in digest_names(image)}
+    found = (age for age, each in enumerate(history) if each.image_id == image["Id"] or each.digest in digests)
+    return next(found, len(history))
 
 
 def _check_image(
@@ -204,12 +325,6 @@ def _fits(image: Json, platform: str) -> bool:
     engine itself checks.
     """
     return not platform or is_same_platform(platform_of({}, image), platform)
-
-
-def digests_in(image: Json, references: Collection[ImageReference]) -> list[str]:
-    """Return the names by digest of an image in the repositories of several references."""
-    names = [(name, parse_reference(name)) for name in digest_names(image)]
-    return [name for name, digest in names if any(digest.same_repository(each) for each in references)]
 
 
 def _is_built_here(api: DockerApi, container: InspectedContainer, reference: ImageReference) -> bool:

@@ -16,8 +16,8 @@ from tutumd.engines.docker.plan.constraints import (
     check_replaceable,
     find_dependents,
 )
+from tutumd.engines.docker.plan.images import wanted_name
 from tutumd.engines.docker.plan.journal import Swap
-from tutumd.engines.docker.plan.wanted import wanted_name
 from tutumd.engines.labels import ORDER, Json, Order, ServiceLabels, parse_labels, parse_reference
 from tutumd.errors import EngineRefusedError
 from tutumd.model import WantedImage
