@@ -9,6 +9,7 @@ import random
 import time
 import weakref
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -110,7 +111,7 @@ class Client:
         """Send a request to the path below `base_url` that consists of `segments`.
 
         Args:
-            body: Sent as JSON; None sends no body.
+            body: Sent as JSON; None sends no body. A date without a time zone is local time.
             authorization: Header to send instead of the configured one.
 
         Raises:
@@ -125,7 +126,7 @@ class Client:
             path_of(segments),
             params=params,
             headers={"Authorization": value} if value else None,
-            content=json.dumps(body).encode() if body is not None else None,
+            content=json.dumps(body, default=_encode_date).encode() if body is not None else None,
         )
 
     def request(
@@ -234,6 +235,10 @@ class Client:
             log.info("request will be repeated: %s, in %.1f s", described, pause_s)
             self.clock.sleep(pause_s)
             attempt += 1
+
+
+def _encode_date(date: datetime) -> str:
+    return date.astimezone(UTC).isoformat()
 
 
 def path_of(segments: tuple[str, ...]) -> str:

@@ -14,7 +14,7 @@ PUBLIC = frozenset(
         ("GET", "/api/v1/status/{token}/"),
         ("POST", "/api/v1/service/{service_uuid}/webhook/handler/{handler_uuid}/call/"),
         ("POST", "/api/v1/service/{service_uuid}/webhook/handler/{handler_uuid}/call/{amount}/"),
-        ("POST", "/api/v1/webhook/group/{group_uuid}/call/"),
+        ("POST", "/api/v1/webhook/group/{handler_uuid}/call/"),
     }
 )
 """Routes without credentials. The path of the last four is a secret."""
@@ -41,7 +41,8 @@ class Route:
     def form(self) -> str:
         """The path with `{service}`, `{handler}`, `{container}`, `{action}` where the document has other names."""
         kind = self.template.removeprefix("/api/v1/").partition("/")[0]
-        return self.template.replace("_uuid}", "}").replace("{uuid}", f"{{{kind}}}")
+        template = self.template.replace("group/{handler_uuid}", "group/{group}")
+        return template.replace("_uuid}", "}").replace("{uuid}", f"{{{kind}}}")
 
     def fill(self, values: Mapping[str, str]) -> str:
         return self.form.format_map(dict(values))

@@ -18,8 +18,8 @@ from tests.support.query_plans import MAX_ROWS, MAX_STEPS, count_rows, count_ste
 from tests.support.stores import ORIGIN, is_postgres, open_store, snapshot
 from tutumd.application import accounts
 from tutumd.application.digests import sha256_hex
-from tutumd.model import Call, NewKey, User, Verb
-from tutumd.model.groups import GroupAccepted, GroupSelector, NewGroup
+from tutumd.model import Call, NewHandler, NewKey, User, Verb
+from tutumd.model.groups import GroupAccepted, GroupSelector
 from tutumd.model.notifications import NewTarget, TargetKind
 from tutumd.ports.intake import CallResult
 from tutumd.store.objects.actions import new_action
@@ -118,7 +118,7 @@ def visitors(dashboard: DashboardBed, filled: LargeStore) -> Iterator[tuple[str,
 def add_group_call(dashboard: DashboardBed, user: User, stack: str, engine: str) -> None:
     """Make a group of a stack, and call it."""
     selector = GroupSelector(stack=stack, engine=engine)
-    group = dashboard.bed.store.add_group(user, NewGroup(name=stack, selector=selector))
+    group = dashboard.bed.store.add_handlers(user, "", [NewHandler(name=stack, selector=selector)])[0]
     called = Call(service_uuid="", handler_uuid=group.uuid, amount=1, origin=ORIGIN, body_size=0)
     results: Future[Sequence[CallResult]] = Future()
     dashboard.bed.intake.store([called], results.set_result)

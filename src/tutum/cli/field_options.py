@@ -2,14 +2,15 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from inspect import Parameter, signature
 from typing import Annotated, Any, TypeVar
 
 import typer
 
+from tutum import Handler
 from tutum.cli.options import moment_of, nearest, parse_pairs, read_secret, seconds_of, words
-from tutum.webhook_handler import FIELDS, Handler
+from tutum.webhook_handler import FIELDS
 
 _PRESETS = ("github", "gitlab", "gitea", "forgejo", "bitbucket", "standard-webhooks", "hmac", "token", "oidc")
 _Texts = list[str] | None
@@ -182,13 +183,18 @@ def _check_field(option: str, name: str, known: Iterable[str]) -> None:
 
 
 def takes_fields(
-    command: Callable[..., Result], fields_of: Callable[..., dict[str, Any]] = fields_of
+    command: Callable[..., Result],
+    fields_of: Callable[..., dict[str, Any]] = fields_of,
+    without: Collection[str] = (),
 ) -> Callable[..., Result]:
     """Give a command, or a function that returns fields, the options of `fields_of`, whose result is passed as
     `fields`.
+
+    Args:
+        without: Names of the parameters of `fields_of` that are no options.
     """
     own = [parameter for name, parameter in signature(command).parameters.items() if name != "fields"]
-    options: list[Parameter] = list(signature(fields_of).parameters.values())
+    options: list[Parameter] = [each for name, each in signature(fields_of).parameters.items() if name not in without]
 
     def run(**given: Any) -> Result:
         fields = fields_of(**{option.name: given.pop(option.name) for option in options})

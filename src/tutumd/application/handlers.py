@@ -1,8 +1,7 @@
 """Webhook handlers: create, change, plan, rotate, and explain the effect of a call."""
 
-import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,15 +15,24 @@ from tutumd.application.admission.evaluate import (
     write_stored,
 )
 from tutumd.application.admission.issuers import AllowedIssuers, check_issuer
-from tutumd.application.admission.json_checks import check_choice, check_number, quote
+from tutumd.application.admission.json_checks import check_choice, check_name, check_number, quote
+from tutumd.application.groups import GROUP_FIELDS, change_group, parse_selector, show_fields
 from tutumd.errors import InvalidInputError, SettingsError, about
 from tutumd.model import Handler, NewHandler, NewTarget, Operation, User
-from tutumd.model.groups import Group, NewGroup
+from tutumd.model.groups import GroupSelector
 from tutumd.ports.store import Store
 
-MAX_NAME_LENGTH = 255
 MAX_ENTRIES = 100
 MAX_GRACE_S = 30 * 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldContext:
+    """What a server brings to the check of a handler's fields: the keys of secrets, the time, and allowed issuers."""
+
+    cipher: SecretCipher
+    now: datetime
+    issuers: AllowedIssuers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,27 +45,22 @@ class ChangePlan:
             only secrets would change.
     """
 
-    after: NewHandler | NewGroup | NewTarget
+    after: NewHandler | NewTarget
     changes: Mapping[str, Any]
 
 
 def create(
-    store: Store,
-    viewer: User,
-    service_uuid: str,
-    documents: Sequence[Mapping[str, Any]],
-    *,
-    cipher: SecretCipher,
-    now: datetime,
-    issuers: AllowedIssuers,
+    store: Store, viewer: User, service_uuid: str, documents: Sequence[Mapping[str, Any]], fields: FieldContext
 ) -> tuple[Handler, ...]:
-    """Create a handler for each JSON object: all of them or none.
+    """Create a handler of a service, or a group if `service_uuid` is empty, for each JSON object: all or none.
 
     Raises:
-        InvalidInputError: A value is invalid, or there are more than 100 objects.
+        ConflictError: The viewer has too many handlers, another group has the name, or a name matches several services.
+        ForbiddenError: The credentials do not cover the services of a group.
+        InvalidInputError: A value is invalid, a group selects no services, or there are more than 100 objects.
         NotFoundError: The viewer has no such service.
     """
-    return store.add_handlers(viewer, service_uuid, _new_handlers(documents, cipher, now, issuers))
+    return store.add_handlers(viewer, service_uuid, _new_handlers(store, viewer, service_uuid, documents, fields))
 
 
 def create_once(
@@ -66,33 +69,26 @@ def create_once(
     service_uuid: str,
     document: Mapping[str, Any],
     form_sha256: str,
-    *,
-    cipher: SecretCipher,
-    now: datetime,
-    issuers: AllowedIssuers,
+    fields: FieldContext,
 ) -> tuple[Handler, bool]:
     """Create a handler for a form, and return it and True; if the form has already created a handler, return that
     handler and False.
 
     Raises as `create`, and ConflictError if another handler of the service has the name.
     """
-    return store.add_handler_once(viewer, service_uuid, _new_handler(document, cipher, now, issuers), form_sha256)
+    [new] = _new_handlers(store, viewer, service_uuid, [document], fields)
+    return store.add_handler_once(viewer, service_uuid, new, form_sha256)
 
 
 def plan_creation(
-    store: Store,
-    viewer: User,
-    service_uuid: str,
-    documents: Sequence[Mapping[str, Any]],
-    *,
-    cipher: SecretCipher,
-    now: datetime,
-    issuers: AllowedIssuers,
+    store: Store, viewer: User, service_uuid: str, documents: Sequence[Mapping[str, Any]], fields: FieldContext
 ) -> tuple[ChangePlan, ...]:
     """Return the handlers that `create` would create. Nothing is stored. Raises as `create`."""
-    planned = _new_handlers(documents, cipher, now, issuers)
-    store.service(viewer, service_uuid)
-    return tuple(ChangePlan(after=new, changes=differences({}, new.options, cipher)) for new in planned)
+    planned = _new_handlers(store, viewer, service_uuid, documents, fields)
+    if service_uuid:
+        store.service(viewer, service_uuid)
+    # The changes of a new group contain its name, those of another handler do not.
+    return tuple(_plan(NewHandler(name=new.name if service_uuid else None), new, fields.cipher) for new in planned)
 
 
 def change(
@@ -101,51 +97,42 @@ def change(
     service_uuid: str,
     uuid: str,
     document: Mapping[str, Any],
+    fields: FieldContext,
     *,
-    cipher: SecretCipher,
-    now: datetime,
-    issuers: AllowedIssuers,
     keeps_names_apart: bool = False,
 ) -> Handler:
-    """Change the handler fields that a JSON object contains.
+    """Change the fields of a handler or group that a JSON object contains. A selector replaces the old one.
 
     Raises:
-        ConflictError: With `keeps_names_apart`, another handler of the service has the new name.
+        ConflictError: As `create`; or with `keeps_names_apart`, another handler of the service has the new name.
+        ForbiddenError: As `create`.
         InvalidInputError: A value is invalid, or the operation differs.
         NotFoundError: The viewer has no such handler.
     """
+    selector = None if service_uuid else parse_selector(store, viewer, document)
     return store.change_handler(
         viewer,
         service_uuid,
         uuid,
-        lambda handler: _changed_handler(handler, document, cipher, now, issuers),
+        lambda handler: _changed(handler, document, selector, fields),
         keeps_names_apart=keeps_names_apart,
     )
 
 
 def plan_change(
-    store: Store,
-    viewer: User,
-    service_uuid: str,
-    uuid: str,
-    document: Mapping[str, Any],
-    *,
-    cipher: SecretCipher,
-    now: datetime,
-    issuers: AllowedIssuers,
+    store: Store, viewer: User, service_uuid: str, uuid: str, document: Mapping[str, Any], fields: FieldContext
 ) -> ChangePlan:
     """Return the changes that `change` would make, including whether secrets differ.
 
     Nothing is stored. Raises as `change`.
     """
     handler = store.handler(viewer, service_uuid, uuid)
-    after = _changed_handler(handler, document, cipher, now, issuers)
-    renamed = {} if after.name == handler.name else {"name": after.name}
-    return ChangePlan(after=after, changes=renamed | differences(handler.options, after.options, cipher))
+    selector = None if service_uuid else parse_selector(store, viewer, document)
+    return _plan(handler, _changed(handler, document, selector, fields), fields.cipher)
 
 
 def rotate(store: Store, viewer: User, service_uuid: str, uuid: str, grace: object, *, now: datetime) -> Handler:
-    """Give a handler a new URL. Calls to the old URL are accepted for `grace` more seconds.
+    """Give a handler or group a new URL. Calls to the old URL are accepted for `grace` more seconds.
 
     Raises:
         InvalidInputError: `grace` is not a whole number from 0 to 30 days.
@@ -155,21 +142,9 @@ def rotate(store: Store, viewer: User, service_uuid: str, uuid: str, grace: obje
     return store.rotate_handler(viewer, service_uuid, uuid, now + timedelta(seconds=grace_s))
 
 
-def public_options(handler: Handler | Group) -> dict[str, Any]:
-    """Return the options of a handler or group for its owner. Secrets are only counted, so they are not decrypted."""
+def public_options(handler: Handler) -> dict[str, Any]:
+    """Return the options of a handler for its owner. Secrets are only counted, so they are not decrypted."""
     return write_public(read_stored(handler.options, PlaceholderCipher()))
-
-
-def check_name(name: str | None) -> str | None:
-    """Return a name that a person chose. Raises InvalidInputError."""
-    if name is None:
-        return None
-    with about("name"):
-        if len(name) > MAX_NAME_LENGTH:
-            raise InvalidInputError(f"name must have at most {MAX_NAME_LENGTH} characters, got {len(name)}")
-        if any(unicodedata.category(char) in ("Cc", "Cs") for char in name):
-            raise InvalidInputError("name must not contain control characters")
-    return name
 
 
 def parse_operation(text: str | None) -> Operation:
@@ -178,53 +153,58 @@ def parse_operation(text: str | None) -> Operation:
 
 
 def _new_handlers(
-    documents: Sequence[Mapping[str, Any]], cipher: SecretCipher, now: datetime, issuers: AllowedIssuers
+    store: Store, viewer: User, service_uuid: str, documents: Sequence[Mapping[str, Any]], fields: FieldContext
 ) -> list[NewHandler]:
     if len(documents) > MAX_ENTRIES:
         raise InvalidInputError(f"at most {MAX_ENTRIES} handlers can be created at once, got {len(documents)}")
-    return [_new_handler(document, cipher, now, issuers) for document in documents]
+    new = []
+    for document in documents:
+        before, selector = NewHandler(), None
+        if service_uuid:
+            before = NewHandler(operation=parse_operation(document.get("operation")))
+        else:
+            selector = parse_selector(store, viewer, document, is_new=True)
+        new.append(_changed(before, document, selector, fields))
+    return new
 
 
-def _new_handler(
-    document: Mapping[str, Any], cipher: SecretCipher, now: datetime, issuers: AllowedIssuers
+def _changed(
+    before: NewHandler, document: Mapping[str, Any], selector: GroupSelector | None, fields: FieldContext
 ) -> NewHandler:
-    operation = parse_operation(document.get("operation"))
-    options = change_options({}, document, operation, cipher, now, issuers)
-    return NewHandler(name=check_name(document.get("name")), operation=operation, options=options)
-
-
-def _changed_handler(
-    handler: Handler, document: Mapping[str, Any], cipher: SecretCipher, now: datetime, issuers: AllowedIssuers
-) -> NewHandler:
-    if "operation" in document and parse_operation(document["operation"]) is not handler.operation:
+    """Return a handler after a request. `selector` is the new one of a group; None: the selector stays."""
+    after, of_handler = replace(before, selector=selector or before.selector), document
+    if after.is_group:
+        after = change_group(after, document)
+        of_handler = {name: value for name, value in document.items() if name in GROUP_FIELDS}
+    elif "operation" in document and parse_operation(document["operation"]) is not before.operation:
         raise InvalidInputError("operation cannot be changed: create another handler")
-    name = check_name(document["name"]) if "name" in document else handler.name
-    options = change_options(handler.options, document, handler.operation, cipher, now, issuers)
-    return NewHandler(name=name, operation=handler.operation, options=options)
+    name = check_name(document["name"]) if "name" in document else before.name
+    return replace(after, name=name, options=_change_options(before.options, of_handler, before.operation, fields))
 
 
-def change_options(
-    before: Mapping[str, Any],
-    document: Mapping[str, Any],
-    operation: Operation,
-    cipher: SecretCipher,
-    now: datetime,
-    issuers: AllowedIssuers,
+def _plan(before: NewHandler, after: NewHandler, cipher: SecretCipher) -> ChangePlan:
+    old, new = ({"name": each.name, **show_fields(each)} for each in (before, after))
+    changes = {name: value for name, value in new.items() if value != old[name]}
+    return ChangePlan(after=after, changes=changes | _differences(before.options, after.options, cipher))
+
+
+def _change_options(
+    before: Mapping[str, Any], document: Mapping[str, Any], operation: Operation, fields: FieldContext
 ) -> dict[str, Any]:
     """Return stored options after a request; `before` is empty for a new handler. Raises InvalidInputError."""
     needed, untouched = _split_secrets(before, document)
-    options = parse_options(document, now, read_stored(needed, cipher))
+    options = parse_options(document, fields.now, read_stored(needed, fields.cipher))
     check_operation(options, operation)
     if "verify" in document:  # a stored issuer may have been removed from the setting since
-        check_issuer(options.verify, issuers)
-    after = {**write_stored(options, cipher), **untouched}
+        check_issuer(options.verify, fields.issuers)
+    after = {**write_stored(options, fields.cipher), **untouched}
     for name, text in list_contradictions(after).items() - list_contradictions(before).items():
         with about(name):
             raise InvalidInputError(text)
     return after
 
 
-def differences(before: Mapping[str, Any], after: Mapping[str, Any], cipher: SecretCipher) -> dict[str, Any]:
+def _differences(before: Mapping[str, Any], after: Mapping[str, Any], cipher: SecretCipher) -> dict[str, Any]:
     """Return the fields whose stored values differ, with the new values as the API shows them."""
     old, new = (write_public(read_stored(stored, PlaceholderCipher())) for stored in (before, after))
     has_other_secrets = "verify" in after and _secrets(before, cipher) != _secrets(after, cipher)

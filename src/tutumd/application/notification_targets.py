@@ -13,11 +13,12 @@ from tutumd.application.admission.json_checks import (
     check_choice,
     check_fields,
     check_flag,
+    check_name,
     check_number,
     check_text,
     check_texts,
 )
-from tutumd.application.handlers import ChangePlan, check_name
+from tutumd.application.handlers import ChangePlan
 from tutumd.application.scopes import require_everything, require_scope
 from tutumd.application.target_settings import SETTINGS, Networks, TargetSetting, check_forge
 from tutumd.errors import NOT_FOUND, AnswerTimeoutError, InvalidInputError, NotFoundError, about

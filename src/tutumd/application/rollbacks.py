@@ -5,8 +5,9 @@ from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
+from tutumd.application.admission.json_checks import check_optional_text
 from tutumd.application.queries import parse_until
-from tutumd.application.services import ask_engine, ask_plan, check_text
+from tutumd.application.services import ask_engine, ask_plan
 from tutumd.errors import AnswerTimeoutError, InvalidInputError, UnavailableError
 from tutumd.model import Action, Availability, Origin, Plan, Service, ServiceImage, User, find_target
 from tutumd.ports.store import Store
@@ -33,7 +34,7 @@ def roll_back(
     store: Store, viewer: User, uuid: str, *, image: str | None, hold: bool, reason: str, origin: Origin
 ) -> Action:
     """Queue a rollback, as `Store.roll_back` does. Raises InvalidInputError also for a long or unstorable reason."""
-    reason = check_text("reason", reason.strip(), MAX_REASON_LENGTH)
+    reason = check_optional_text("reason", reason.strip(), MAX_REASON_LENGTH)
     return store.roll_back(viewer, uuid, image=image, hold=hold, reason=reason, origin=origin)
 
 
@@ -44,7 +45,7 @@ def hold(store: Store, viewer: User, uuid: str, *, until: str | None, reason: st
         NotFoundError: The viewer has no such service.
         InvalidInputError: `until` or `reason` is invalid.
     """
-    reason = check_text("reason", reason.strip(), MAX_REASON_LENGTH)
+    reason = check_optional_text("reason", reason.strip(), MAX_REASON_LENGTH)
     return store.hold(viewer, uuid, until=parse_until("until", until, now), reason=reason)
 
 

@@ -43,13 +43,10 @@ from tutumd.model.calls import (
     DeliveryOutcome,
     Evaluation,
     EvaluationNeeded,
-    Handler,
     HandlerPath,
-    NewHandler,
     NotQueued,
     Operation,
     Origin,
-    Rotation,
     is_commit,
 )
 from tutumd.model.engines import LINES_MISSING, SINCE, EngineInfo, EngineRequest, Output
@@ -66,6 +63,7 @@ from tutumd.model.figures import (
     warning,
     wrong,
 )
+from tutumd.model.handlers import Handler, NewHandler, Rotation
 from tutumd.model.images import Availability, ImageFacts, ServiceImage, WantedImage, find_target, read_wanted
 from tutumd.model.notifications import (
     CHOSEN_EVENTS,

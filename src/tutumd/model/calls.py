@@ -1,4 +1,4 @@
-"""Webhook handlers, calls of them, their results, and deliveries."""
+"""Operations of webhook handlers, calls, their results, and deliveries."""
 
 import re
 from collections.abc import Mapping
@@ -23,48 +23,6 @@ class Operation(StrEnum):
     REDEPLOY = "REDEPLOY"
     SCALEUP = "SCALEUP"
     ROLLBACK = "ROLLBACK"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rotation:
-    """The previous URL of a handler, which accepts calls until `old_until`."""
-
-    old_until: datetime
-    old_called: datetime | None
-    old_address: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewHandler:
-    """A handler to create, or the new fields of one.
-
-    Attributes:
-        options: Fields beyond the specification, as a JSON document; empty if none are set.
-    """
-
-    name: str | None = None
-    operation: Operation = Operation.REDEPLOY
-    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Handler(NewHandler):
-    """A webhook handler. Its UUID is a credential: anyone with the UUID may call the handler.
-
-    Attributes:
-        number: Name of the handler in pages and the audit log.
-        calls: Number of calls received, whatever their results.
-        uses: Number of calls accepted while `max_uses` was set.
-    """
-
-    uuid: str = field(repr=False)
-    service_uuid: str
-    created: datetime
-    number: int = 0
-    calls: int = 0
-    uses: int = 0
-    last_called: datetime | None = None
-    rotation: Rotation | None = None
 
 
 class DeliveryOutcome(StrEnum):

@@ -1,14 +1,13 @@
 """Groups: one call for several services, the calls of groups, and what they have caused."""
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
 from tutumd.errors import Reason
 from tutumd.model.actions import Action, ActionState, Reference
-from tutumd.model.calls import Call, Rotation
+from tutumd.model.calls import Call
 
 MAX_SERVICES = 50
 """Maximum number of services of a group call."""
@@ -34,7 +33,7 @@ class OnFailure(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupSelector:
-    """The services of a group; one of the three is set. It is resolved at each call.
+    """The services of a group; one of the three is set. It is resolved at each call. A handler of a service has none.
 
     Attributes:
         services: UUIDs, 1 to 50, in the listed order.
@@ -48,35 +47,7 @@ class GroupSelector:
     image: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewGroup:
-    """A group to create, or the new fields of one. `options` are those of a handler."""
-
-    name: str | None = None
-    selector: GroupSelector
-    sequence: Sequence = Sequence.NONE
-    on_failure: OnFailure = OnFailure.CANCEL
-    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group(NewGroup):
-    """A group. Its UUID is a credential, as a handler's: anyone with the UUID may call it.
-
-    Attributes:
-        number: Name of the group in pages and the audit log; groups and handlers share the numbers.
-        owner: Name of the user whose services it may redeploy.
-        calls, uses: As of a handler: a call of the group counts once.
-    """
-
-    uuid: str = field(repr=False)
-    number: int
-    owner: str
-    created: datetime
-    calls: int = 0
-    uses: int = 0
-    last_called: datetime | None = None
-    rotation: Rotation | None = None
+NO_SELECTOR = GroupSelector()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -67,6 +67,9 @@ class Store(Accounts, Targets, Issuers, FreezeWindows, Groups, Protocol):
     An admin sees every service and the objects that belong to it, a member only their own. Credentials for one service
     or stack (`User.access`) see nothing else. All other objects raise NotFoundError with the same text as an object
     that does not exist. Callers check the scope of the credentials before. UUIDs are lower case.
+
+    Methods about handlers whose `service_uuid` is empty are about groups. A viewer sees their own groups, an admin all;
+    credentials for one stack see the groups of that stack, credentials for one service none.
     """
 
     def engines(self, viewer: User | None = None) -> tuple[EngineInfo, ...]:
@@ -139,7 +142,13 @@ class Store(Accounts, Targets, Issuers, FreezeWindows, Groups, Protocol):
         """Return a handler of a service by its UUID, or by its number, which is no credential."""
 
     def add_handlers(self, viewer: User, service_uuid: str, entries: Sequence[NewHandler]) -> tuple[Handler, ...]:
-        """Create handlers: all of them or none."""
+        """Create handlers: all of them or none.
+
+        Raises:
+            ConflictError: The viewer has too many handlers, or another group of the owner has the name.
+            ForbiddenError: The credentials do not cover the services that a group selects.
+            NotFoundError: The viewer has no such service.
+        """
 
     def add_handler_once(
         self, viewer: User, service_uuid: str, entry: NewHandler, form_sha256: str
@@ -147,7 +156,7 @@ class Store(Accounts, Targets, Issuers, FreezeWindows, Groups, Protocol):
         """Create a handler for a form, and return it and True; if the form has already created a handler, return that
         handler and False.
 
-        Raises ConflictError if another handler of the service has the name.
+        Raises as `add_handlers`, and ConflictError if another handler of the service has the name.
         """
 
     def change_handler(
@@ -159,7 +168,9 @@ class Store(Accounts, Targets, Issuers, FreezeWindows, Groups, Protocol):
         *,
         keeps_names_apart: bool = False,
     ) -> Handler:
-        """Set a handler's name and options to what `change` returns. Nobody else can change the handler in between.
+        """Set the fields of a handler to those that `change` returns. Nobody else can change the handler in between.
+
+        Raises as `add_handlers`.
 
         Args:
             keeps_names_apart: Raise ConflictError if another handler of the service has the new name.

@@ -46,7 +46,7 @@ def choose(sent: bytes | None, path: str) -> bytes:
 CALL_ROUTE = f"{PREFIX}/service/{{service_uuid}}/webhook/handler/{{handler_uuid}}/call/"
 
 _CALL = SimpleNamespace(path=CALL_ROUTE)
-_GROUP_CALL = SimpleNamespace(path=f"{PREFIX}/webhook/group/{{group_uuid}}/call/")
+_GROUP_CALL = SimpleNamespace(path=f"{PREFIX}/webhook/group/{{handler_uuid}}/call/")
 _SERVICE_PARAM = re.compile(rf"(?:{PREFIX})?/service/\{{(\w+)\}}/")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _CALLED = {200, 202, 502, 504}

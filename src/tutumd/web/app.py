@@ -107,6 +107,8 @@ def create_app(context: WebContext, version: str) -> ASGIApp:
     app.state.context = context
     objects = (services.router, rollbacks.router, services.actions, services.containers, freeze.router)
     for router in (
+        handlers.of_services,
+        handlers.of_groups,
         handlers.router,
         groups.router,
         *objects,
@@ -226,8 +228,8 @@ def _document_calls(app: FastAPI) -> None:
         document["paths"][f"{path}{{amount}}/"] = _describe_call(
             [*names, "amount"], "The same; SCALEUP adds `amount` containers, 1 to 100.", "call_with_amount"
         )
-        document["paths"][f"{PREFIX}/webhook/group/{{group_uuid}}/call/"] = _describe_call(
-            ["group_uuid"], "Redeploy the services of the group.", "call_group", "GroupAcceptedOut"
+        document["paths"][f"{PREFIX}/webhook/group/{{handler_uuid}}/call/"] = _describe_call(
+            ["handler_uuid"], "Redeploy the services of the group.", "call_group", "GroupAcceptedOut"
         )
         document["components"]["schemas"] |= components([*_BODIES, CALL, group_objects.ACCEPTED])
         document["components"]["securitySchemes"] = {

@@ -71,11 +71,10 @@ def check_origin(request: Request, public_host: str, *, is_form: bool = False) -
         raise ForbiddenError("a page of another site sent this: send it from a page of this server, or with ApiKey")
 
 
-def needs(scope: Scope, identify: Callable[[Request], User] = _authenticate) -> Callable[[Request], User]:
-    """Return a dependency for routes that require a user with a scope."""
+def needs(scope: Scope, identify: Callable[[Request], User] = _authenticate) -> Callable[[User], User]:
+    """Return a dependency for routes that require a user with a scope. A request is identified once."""
 
-    def authenticate(request: Request) -> User:
-        user = identify(request)
+    def authenticate(user: Annotated[User, Depends(identify)]) -> User:
         require_scope(user, scope)
         return user
 

@@ -19,6 +19,7 @@ from tutumd.application.admission.encryption import SecretCipher
 from tutumd.application.admission.headers import Network, allows, client_network
 from tutumd.application.admission.issuers import AllowedIssuers, IssuerKeyCache
 from tutumd.application.calls import AdmissionCache, StatusTokens
+from tutumd.application.handlers import FieldContext
 from tutumd.application.notification_targets import TargetRules, TargetTest
 from tutumd.application.refused_calls import RefusedCalls
 from tutumd.errors import NOT_FOUND, NotFoundError, UnavailableError
@@ -163,6 +164,11 @@ class WebContext:
         if not self.has_dashboard or not self.dashboard_networks:
             return self.has_dashboard
         return self.knows_client(scope) and allows(self.dashboard_networks, self.read_origin(scope).address)
+
+    @property
+    def handler_fields(self) -> FieldContext:
+        """What a check of a handler's fields needs."""
+        return FieldContext(cipher=self.cipher, now=self.clock(), issuers=self.allowed_issuers)
 
     def target_rules(self, viewer: User) -> TargetRules:
         """Return the rules for changes to a viewer's notification targets."""

@@ -7,8 +7,8 @@ ACTION_HEADER = "X-Tutum-Action-URI"
 
 
 def uri(kind: str, uuid: str) -> str:
-    """Return the path of an object: a `service`, `container`, `freeze`, `notification`, `notification/target`,
-    `webhook/group` or `webhook/groupcall`.
+    """Return the path of an object: a `service`, `container`, `freeze`, `notification`, `notification/target`
+    or `webhook/groupcall`.
     """
     return f"{PREFIX}/{kind}/{uuid}/"
 
@@ -23,16 +23,16 @@ def status_uri(token: str) -> str:
     return f"{PREFIX}/status/{token}/"
 
 
+def handlers_uri(service_uuid: str) -> str:
+    """Return the path of the list of a service's handlers; without a service, of the groups."""
+    return f"{PREFIX}/service/{service_uuid}/webhook/handler/" if service_uuid else f"{PREFIX}/webhook/group/"
+
+
 def handler_uri(service_uuid: str, handler_uuid: str) -> str:
-    """Return the path of a handler."""
-    return f"{PREFIX}/service/{service_uuid}/webhook/handler/{handler_uuid}/"
+    """Return the path of a handler; without a service, of a group."""
+    return f"{handlers_uri(service_uuid)}{handler_uuid}/"
 
 
 def call_uri(service_uuid: str, handler_uuid: str) -> str:
-    """Return the path to call: a credential."""
+    """Return the path to call a handler or a group: a credential."""
     return f"{handler_uri(service_uuid, handler_uuid)}call/"
-
-
-def group_call_uri(group_uuid: str) -> str:
-    """Return the path to call a group: a credential."""
-    return f"{uri('webhook/group', group_uuid)}call/"

@@ -11,8 +11,18 @@ from tests.contract.store.test_groups import accepted, call_of, send
 from tests.contract.store.test_holds import freeze
 from tests.support.stores import ORIGIN, StoreBed, query, snapshot
 from tutumd.errors import ConflictError, Reason
-from tutumd.model import Action, ActionState, Evaluation, EvaluationNeeded, HoldKind, ImageFacts, ServiceSnapshot, Verb
-from tutumd.model.groups import GroupSelector, NewGroup, OnFailure, Sequence
+from tutumd.model import (
+    Action,
+    ActionState,
+    Evaluation,
+    EvaluationNeeded,
+    HoldKind,
+    ImageFacts,
+    NewHandler,
+    ServiceSnapshot,
+    Verb,
+)
+from tutumd.model.groups import GroupSelector, OnFailure, Sequence
 from tutumd.store.tables.actions import action_predecessors, actions
 
 pytestmark = pytest.mark.dialect
@@ -30,8 +40,8 @@ class Layers:
         bed.sync(*(service(name, names) for name, names in after.items()))
         self.bed = bed
         selector = GroupSelector(engine="docker", stack="shop")
-        new = NewGroup(selector=selector, sequence=Sequence.DEPENDS_ON, on_failure=policy)
-        self.group = bed.store.add_group(bed.admin, new)
+        new = NewHandler(selector=selector, sequence=Sequence.DEPENDS_ON, on_failure=policy)
+        self.group = bed.store.add_handlers(bed.admin, "", [new])[0]
         self.call = accepted(bed, self.group)
         self.uuids = {line.service_name.removeprefix("shop/"): line.action_uuid for line in self.call.lines}
 
@@ -226,7 +236,7 @@ def test_a_follower_also_waits_for_a_debounce_and_for_a_freeze_window(bed: Store
     shop = Layers(bed, {"db": "", "web": "db"})
     assert shop.run() == ["db", "web"]
     freeze(bed, "2026-01-01 00:00", "2026-01-01 01:00")
-    bed.store.change_group(bed.admin, shop.group.uuid, lambda group: replace(group, options={"debounce": 60}))
+    bed.store.change_handler(bed.admin, "", shop.group.uuid, lambda group: replace(group, options={"debounce": 60}))
     (needed,) = send(bed, call_of(shop.group))
     assert isinstance(needed, EvaluationNeeded)
     call = accepted(bed, shop.group, evaluation=Evaluation(version=needed.version, debounce_s=60))

@@ -10,8 +10,8 @@ from tests.contract.store.test_followers import Layers, service
 from tests.contract.store.test_groups import accepted
 from tests.support.stores import LEASE, StoreBed, is_postgres, second_intake
 from tests.support.waiting import wait_until
-from tutumd.model import EngineInfo
-from tutumd.model.groups import Group, GroupAccepted, GroupSelector, NewGroup, OnFailure, Sequence
+from tutumd.model import EngineInfo, Handler, NewHandler
+from tutumd.model.groups import GroupAccepted, GroupSelector, OnFailure, Sequence
 from tutumd.store.queue.snapshots import lock_services
 from tutumd.store.tables.actions import action_predecessors, group_calls
 
@@ -34,8 +34,8 @@ def test_the_workers_of_the_other_engine_are_woken(bed: StoreBed) -> None:
     assert bed.queue.sync(cluster, [service("proxy")], revisions={})
     bed.sync(service("db"))
     uuids = tuple(map(bed.service_uuid, ("db", "proxy")))
-    new = NewGroup(selector=GroupSelector(services=uuids), sequence=Sequence.LISTED)
-    call = accepted(bed, bed.store.add_group(bed.admin, new))
+    new = NewHandler(selector=GroupSelector(services=uuids), sequence=Sequence.LISTED)
+    call = accepted(bed, bed.store.add_handlers(bed.admin, "", [new])[0])
     topics: list[str] = []
     bed.queue._wakeup.send = topics.extend
     bed.finish(bed.claimed())
@@ -63,20 +63,18 @@ def test_a_locked_follower_delays_no_other_action(bed: StoreBed) -> None:
 def test_two_groups_with_opposite_orders_never_stall(bed: StoreBed, database_url: str) -> None:
     bed.show("web", "db", "cache")
     names = ("web", "db", "cache")
-    groups = [
-        bed.store.add_group(
-            bed.admin,
-            NewGroup(
-                selector=GroupSelector(services=tuple(map(bed.service_uuid, listed))),
-                sequence=Sequence.LISTED,
-                on_failure=policy,
-            ),
+    new = [
+        NewHandler(
+            selector=GroupSelector(services=tuple(map(bed.service_uuid, listed))),
+            sequence=Sequence.LISTED,
+            on_failure=policy,
         )
         for listed, policy in ((names, OnFailure.CANCEL), (names[::-1], OnFailure.CONTINUE))
     ]
+    groups = bed.store.add_handlers(bed.admin, "", new)
     is_over = Event()
 
-    def call(group: Group) -> list[GroupAccepted]:
+    def call(group: Handler) -> list[GroupAccepted]:
         with second_intake(bed, database_url) as intake:
             return [accepted(bed, group, intake=intake) for _ in range(CALLS)]
 

@@ -35,7 +35,7 @@ def test_a_burst_causes_at_most_two_runs_of_each_service(bed: StoreBed) -> None:
     ended = bed.store.actions(bed.admin, query()).objects
     assert Counter(action.service_name for action in ended) == dict.fromkeys(SHOP, 2)
     assert {action.state for action in ended} == {"Success"}
-    assert bed.store.group(bed.admin, group.uuid).calls == 501
+    assert bed.store.handler(bed.admin, "", group.uuid).calls == 501
     assert all(call.ended for call in bed.store.group_calls(bed.admin, query()).objects)
 
 

@@ -13,13 +13,13 @@ from tests.contract.store.test_groups import add_group
 from tests.support.replica import Replica
 from tests.support.stores import StoreBed, query, snapshot
 from tests.support.waiting import wait_until
-from tutumd.model.groups import Group
+from tutumd.model import Handler
 
 pytestmark = pytest.mark.dialect
 PAYLOADS = Path(__file__).parents[2] / "unit/application/payloads"
 
 
-def call_path(group: Group, parameters: str = "") -> str:
+def call_path(group: Handler, parameters: str = "") -> str:
     return f"/api/v1/webhook/group/{group.uuid}/call/{parameters}"
 
 
@@ -62,7 +62,7 @@ def test_a_wait_ends_with_the_last_action(
 
 def test_revoked_disabled_and_unknown_groups_are_not_found(bed: StoreBed, replica: Replica) -> None:
     group, disabled = add_group(bed, "web"), add_group(bed, "web", options={"enabled": False})
-    bed.store.delete_group(bed.admin, group.uuid)
+    bed.store.delete_handler(bed.admin, "", group.uuid)
     responses = [replica.request("POST", call_path(each)) for each in (group, disabled)]
     handler = bed.handler("web")
     responses.append(replica.request("POST", f"/api/v1/webhook/group/{handler.uuid}/call/"))
@@ -90,7 +90,7 @@ IMAGES = {
 OTHERS = ("ghcr.io/octo-org/app:v9", "octo-org/app:v1.2.0", "evil.example.com/library/app:v1.0", "quay.io/other/app")
 
 
-def send(replica: Replica, group: Group, payload: str) -> Any:
+def send(replica: Replica, group: Handler, payload: str) -> Any:
     """Send a payload, without the key by which a repetition is recognized."""
     sent = json.loads((PAYLOADS / f"{payload}.json").read_text())
     headers = {name: value for name, value in sent["headers"].items() if not name.endswith("-Delivery")}

@@ -1,4 +1,4 @@
-"""Group calls: each target is told of the end of a call once, or of each action."""
+"""Handler calls: each target is told of the end of a call once, or of each action."""
 
 import json
 import re
@@ -11,8 +11,8 @@ from tests.contract.store.test_groups import accepted, add_group
 from tests.contract.store.test_notifier_queue import add, stored
 from tests.contract.store.test_outbox import ALL, DOCS, shape
 from tests.support.stores import StoreBed
-from tutumd.model import Outcome
-from tutumd.model.groups import MAX_SERVICES, Group
+from tutumd.model import Handler, Outcome
+from tutumd.model.groups import MAX_SERVICES
 from tutumd.model.notifications import MAX_PAYLOAD_BYTES, Notification, encode
 from tutumd.notifier.texts import page_links
 from tutumd.web.api.notifications import NOTIFICATION
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.dialect
 
 
 @pytest.fixture
-def shop(bed: StoreBed) -> Group:
+def shop(bed: StoreBed) -> Handler:
     """A group of three services."""
     bed.show("db", "web", "mail")
     return add_group(bed, "db", "web", "mail")
@@ -51,7 +51,7 @@ def names(message: Notification) -> list[str]:
     return [line["service"]["name"] for line in message.payload["data"]["lines"]]
 
 
-def test_a_target_is_told_of_all_actions_together_or_of_each(bed: StoreBed, shop: Group) -> None:
+def test_a_target_is_told_of_all_actions_together_or_of_each(bed: StoreBed, shop: Handler) -> None:
     add(bed, events=ALL)
     add(bed, events=ALL, name="apart", per_group_call=False)
     call = accepted(bed, shop)
@@ -74,7 +74,7 @@ def test_a_target_is_told_of_all_actions_together_or_of_each(bed: StoreBed, shop
     assert show(NOTIFICATION, message)["group_call"] == f"/api/v1/webhook/groupcall/{call.number}/"
 
 
-def test_the_reference_has_each_field_of_a_group_call(bed: StoreBed, shop: Group) -> None:
+def test_the_reference_has_each_field_of_a_group_call(bed: StoreBed, shop: Handler) -> None:
     add(bed)
     accepted(bed, shop)
     run(bed, failing=["db"])
@@ -84,7 +84,7 @@ def test_the_reference_has_each_field_of_a_group_call(bed: StoreBed, shop: Group
     assert shape(messages(bed)[0].payload) == shape(example)
 
 
-def test_it_is_told_after_the_last_action_has_ended(bed: StoreBed, shop: Group) -> None:
+def test_it_is_told_after_the_last_action_has_ended(bed: StoreBed, shop: Handler) -> None:
     add(bed, events=ALL)
     accepted(bed, shop)
     for _ in range(2):
@@ -96,7 +96,7 @@ def test_it_is_told_after_the_last_action_has_ended(bed: StoreBed, shop: Group) 
     assert events(bed) == ["succeeded"]
 
 
-def test_an_action_that_the_call_joined_is_told_alone_and_together(bed: StoreBed, shop: Group) -> None:
+def test_an_action_that_the_call_joined_is_told_alone_and_together(bed: StoreBed, shop: Handler) -> None:
     add(bed, events=ALL)
     alone = bed.call(bed.handler("web"))
     accepted(bed, shop)
@@ -106,7 +106,7 @@ def test_an_action_that_the_call_joined_is_told_alone_and_together(bed: StoreBed
     assert names(messages(bed)[1]) == ["db", "web", "mail"]
 
 
-def test_a_target_of_a_service_is_told_of_its_line_only(bed: StoreBed, shop: Group) -> None:
+def test_a_target_of_a_service_is_told_of_its_line_only(bed: StoreBed, shop: Handler) -> None:
     add(bed, events=ALL, service_uuid=bed.service_uuid("mail"))
     accepted(bed, shop)
     run(bed, failing=["db"])
@@ -114,7 +114,7 @@ def test_a_target_of_a_service_is_told_of_its_line_only(bed: StoreBed, shop: Gro
     assert names(messages(bed)[0]) == ["mail"]
 
 
-def test_an_equal_failure_is_told_once_and_the_first_success_says_so(bed: StoreBed, shop: Group) -> None:
+def test_an_equal_failure_is_told_once_and_the_first_success_says_so(bed: StoreBed, shop: Handler) -> None:
     add(bed, events=ALL, repeat_s=3600)
     for _ in range(3):
         accepted(bed, shop)

@@ -11,8 +11,20 @@ import sqlalchemy as sa
 
 from tests.support.stores import ORIGIN, StoreBed, call, query, second_intake, snapshot
 from tutumd.errors import ConflictError, ForbiddenError, NotFoundError, TooManyCallsError
-from tutumd.model import Accepted, Access, ActionState, Call, Evaluation, EvaluationNeeded, NotQueued, Query, User
-from tutumd.model.groups import Group, GroupAccepted, GroupSelector, NewGroup
+from tutumd.model import (
+    Accepted,
+    Access,
+    ActionState,
+    Call,
+    Evaluation,
+    EvaluationNeeded,
+    Handler,
+    NewHandler,
+    NotQueued,
+    Query,
+    User,
+)
+from tutumd.model.groups import GroupAccepted, GroupSelector
 from tutumd.ports.intake import CallResult
 from tutumd.store.intake.intake import SqlIntake
 from tutumd.store.tables.actions import group_calls
@@ -22,12 +34,12 @@ pytestmark = pytest.mark.dialect
 LATEST = (("docker.io/library/app", "latest"),)
 
 
-def add_group(bed: StoreBed, *names: str, by: User | None = None, options: Any = (), **selector: Any) -> Group:
+def add_group(bed: StoreBed, *names: str, by: User | None = None, options: Any = (), **selector: Any) -> Handler:
     services = tuple(map(bed.service_uuid, names))
-    taken = [group.name for group in bed.store.groups(bed.admin, query()).objects]
+    taken = [group.name for group in bed.store.handlers(bed.admin, "", query()).objects]
     name = f"after {taken[-1]}" if taken else "all"
-    new = NewGroup(name=name, selector=GroupSelector(services=services, **selector), options=dict(options))
-    return bed.store.add_group(by or bed.admin, new)
+    new = NewHandler(name=name, selector=GroupSelector(services=services, **selector), options=dict(options))
+    return bed.store.add_handlers(by or bed.admin, "", [new])[0]
 
 
 def send(bed: StoreBed, *calls: Call, intake: SqlIntake | None = None) -> Sequence[CallResult]:
@@ -36,11 +48,11 @@ def send(bed: StoreBed, *calls: Call, intake: SqlIntake | None = None) -> Sequen
     return results.result(60)
 
 
-def call_of(group: Group, **fields: Any) -> Call:
+def call_of(group: Handler, **fields: Any) -> Call:
     return Call(service_uuid="", handler_uuid=group.uuid, amount=1, origin=ORIGIN, body_size=0, **fields)
 
 
-def accepted(bed: StoreBed, group: Group, *, intake: SqlIntake | None = None, **fields: Any) -> GroupAccepted:
+def accepted(bed: StoreBed, group: Handler, *, intake: SqlIntake | None = None, **fields: Any) -> GroupAccepted:
     (result,) = send(bed, call_of(group, **fields), intake=intake)
     assert isinstance(result, GroupAccepted), result
     return result
@@ -64,7 +76,7 @@ def test_a_call_makes_or_joins_one_action_for_each_service(bed: StoreBed) -> Non
     assert [line.action and line.action.uuid for line in stored.lines] == [line.action_uuid for line in first.lines]
     assert (stored.state, stored.group_number, stored.group_name) == (ActionState.PENDING, group.number, "all")
     assert bed.store.group_progress([first.refer(call_of(group))]) == {first.refer(call_of(group)): stored}
-    assert bed.store.group(bed.admin, group.uuid).calls == 2
+    assert bed.store.handler(bed.admin, "", group.uuid).calls == 2
     for success in (True, False):
         bed.finish(bed.claimed(), success=success)
     assert bed.store.group_call(bed.admin, second.number).state is ActionState.FAILED
@@ -88,7 +100,7 @@ def test_hidden_handlers_are_shown_as_the_group_and_listed_nowhere(bed: StoreBed
         with pytest.raises(NotFoundError):
             bed.store.handler(bed.admin, web, reference)
     assert isinstance(send(bed, replace(call_of(group), handler_uuid=hidden.uuid))[0], NotFoundError)
-    bed.store.delete_group(bed.admin, group.uuid)
+    bed.store.delete_handler(bed.admin, "", group.uuid)
     assert isinstance(send(bed, call_of(group))[0], NotFoundError)
     with bed.database.read() as connection:
         assert not connection.execute(sa.select(handlers)).all()
@@ -98,17 +110,17 @@ def test_the_groups_of_an_owner_have_different_names(bed: StoreBed) -> None:
     bed.show("web")
     member = bed.store.add_user("ada", is_admin=False)
     group, other = add_group(bed, "web"), add_group(bed, "web")
-    twin = NewGroup(name=group.name, selector=group.selector)
+    twin = NewHandler(name=group.name, selector=group.selector)
     with pytest.raises(ConflictError, match="has the name 'all': choose another"):
-        bed.store.add_group(bed.admin, twin)
+        bed.store.add_handlers(bed.admin, "", [twin])[0]
     with pytest.raises(ConflictError, match=f"group {group.number} has the name"):
-        bed.store.change_group(bed.admin, other.uuid, lambda _: twin)
-    assert bed.store.change_group(bed.admin, group.uuid, lambda _: twin).name == "all"
-    image = NewGroup(name="all", selector=GroupSelector(image="*"))
-    of_member = bed.store.add_group(member, image)
-    assert bed.store.change_group(bed.admin, of_member.uuid, lambda _: image).owner == member.name
+        bed.store.change_handler(bed.admin, "", other.uuid, lambda _: twin)
+    assert bed.store.change_handler(bed.admin, "", group.uuid, lambda _: twin).name == "all"
+    image = NewHandler(name="all", selector=GroupSelector(image="*"))
+    of_member = bed.store.add_handlers(member, "", [image])[0]
+    assert bed.store.change_handler(bed.admin, "", of_member.uuid, lambda _: image).owner == member.name
     unnamed = replace(image, name=None)
-    assert bed.store.add_group(member, unnamed).uuid != bed.store.add_group(member, unnamed).uuid
+    assert len(bed.store.add_handlers(member, "", [unnamed, unnamed])) == 2
 
 
 def test_a_stack_and_an_image_are_resolved_at_each_call(bed: StoreBed) -> None:
@@ -186,7 +198,7 @@ def test_limits_count_one_call(bed: StoreBed) -> None:
     accepted(bed, group, evaluation=limited)
     bed.clock.move(61)
     assert isinstance(send(bed, call_of(group, evaluation=limited))[0], NotFoundError)
-    assert bed.store.group(bed.admin, group.uuid).uses == 2
+    assert bed.store.handler(bed.admin, "", group.uuid).uses == 2
 
 
 def test_a_repetition_gets_the_same_group_call(bed: StoreBed, database_url: str) -> None:
@@ -230,25 +242,28 @@ def test_changes_rotations_and_limited_credentials(bed: StoreBed) -> None:
     bed.sync(*(replace(snapshot(name), stack="shop") for name in ("web", "db")))
     group, stack = add_group(bed, "web"), add_group(bed, engine="docker", stack="shop")
     web, db = bed.service_uuid("web"), bed.service_uuid("db")
-    changed = bed.store.change_group(
-        bed.admin, group.uuid, lambda old: NewGroup(name="two", selector=replace(old.selector, services=(db, web)))
+    changed = bed.store.change_handler(
+        bed.admin,
+        "",
+        group.uuid,
+        lambda old: NewHandler(name="two", selector=replace(old.selector, services=(db, web))),
     )
     assert (changed.name, changed.selector.services) == ("two", (db, web))
     assert names(accepted(bed, changed)) == ["db", "web"]
-    rotated = bed.store.rotate_group(bed.admin, group.uuid, bed.clock() + timedelta(minutes=1))
+    rotated = bed.store.rotate_handler(bed.admin, "", group.uuid, bed.clock() + timedelta(minutes=1))
     assert isinstance(send(bed, call_of(group))[0], GroupAccepted)
     bed.clock.move(61)
     assert isinstance(send(bed, call_of(group))[0], NotFoundError)
     assert names(accepted(bed, rotated)) == ["db", "web"]
     accepted(bed, stack)
     limited = replace(bed.admin, access=Access(stack="shop"))
-    assert [each.number for each in bed.store.groups(limited, query()).objects] == [stack.number]
+    assert [each.number for each in bed.store.handlers(limited, "", query()).objects] == [stack.number]
     assert bed.store.group_calls(limited, query()).total == 1
     with pytest.raises(ForbiddenError):
         add_group(bed, "web", by=limited)
     for access in (Access(service_uuid=web), Access(stack="other")):
         narrow = replace(bed.admin, access=access)
-        assert not bed.store.groups(narrow, query()).objects
+        assert not bed.store.handlers(narrow, "", query()).objects
         with pytest.raises(ForbiddenError):
             add_group(bed, engine="docker", stack="shop", by=narrow)
     entries = bed.store.audit(bed.admin).entries

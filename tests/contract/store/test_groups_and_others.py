@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from tests.contract.store.test_groups import add_group, call_of, send
 from tests.support.stores import StoreBed, call, is_postgres, snapshot
 from tests.support.waiting import wait_until
-from tutumd.model import Operation
-from tutumd.model.groups import Group, GroupAccepted, GroupSelector, NewGroup, OnFailure, Sequence
+from tutumd.model import Handler, NewHandler, Operation
+from tutumd.model.groups import GroupAccepted, GroupSelector, OnFailure, Sequence
 from tutumd.store.tables.services import groups, handlers
 
 pytestmark = pytest.mark.dialect
@@ -46,8 +46,8 @@ def test_a_user_is_removed_while_an_intake_has_locked_a_group(bed: StoreBed) -> 
 def test_an_action_names_no_service_of_another_owner(bed: StoreBed, *, is_admins: bool) -> None:
     bed.sync(snapshot("db", owner="bob"), snapshot("web", owner="bob" if not is_admins else "ada"))
     uuids = tuple(map(bed.service_uuid, ("db", "web")))
-    order = NewGroup(selector=GroupSelector(services=uuids), sequence=Sequence.LISTED, on_failure=OnFailure.CANCEL)
-    group: Group = bed.store.add_group(bed.admin, order)
+    order = NewHandler(selector=GroupSelector(services=uuids), sequence=Sequence.LISTED, on_failure=OnFailure.CANCEL)
+    group: Handler = bed.store.add_handlers(bed.admin, "", [order])[0]
     (result,) = send(bed, call_of(group))
     assert isinstance(result, GroupAccepted)
     web = result.lines[1].action_uuid

@@ -4,7 +4,7 @@ import pytest
 
 from tests.support.stores import StoreBed, at_once
 from tutumd.model import NewHandler, Operation
-from tutumd.model.groups import GroupSelector, NewGroup
+from tutumd.model.groups import GroupSelector
 from tutumd.store.queue.notifier_queue import SqlNotificationQueue
 from tutumd.store.sql.wakeup import NOTIFICATIONS, Wakeup
 
@@ -43,10 +43,10 @@ def test_a_handler_that_names_an_issuer_lets_its_keys_be_fetched_once(
 
 def test_a_group_names_an_issuer(bed: StoreBed, queue: SqlNotificationQueue) -> None:
     selector = GroupSelector(services=(bed.service_uuid("web"),))
-    group = bed.store.add_group(bed.admin, NewGroup(selector=selector, options={"verify": verify(URL)}))
+    group = bed.store.add_handlers(bed.admin, "", [NewHandler(selector=selector, options={"verify": verify(URL)})])[0]
     assert queue.claim_issuer() == URL
-    other = NewGroup(selector=selector, options={"verify": verify(OTHER)})
-    bed.store.change_group(bed.admin, group.uuid, lambda _: other)
+    other = NewHandler(selector=selector, options={"verify": verify(OTHER)})
+    bed.store.change_handler(bed.admin, "", group.uuid, lambda _: other)
     assert queue.claim_issuer() == OTHER
 
 

@@ -18,6 +18,7 @@ from tutumd.web.pages.handler_form import make_form, read_form
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CIPHER = SecretCipher([make_key()])
 ISSUERS = read_issuers((*Settings.model_fields["oidc_issuer"].default, "forgejo=https://git.example/api/actions"))
+FIELDS = rules.FieldContext(cipher=CIPHER, now=NOW, issuers=ISSUERS)
 _ANY: Any = None
 
 
@@ -32,13 +33,13 @@ def make_handler(document: dict[str, Any]) -> Handler:
         return tuple(made)
 
     store: Any = SimpleNamespace(add_handlers=add)
-    return rules.create(store, _ANY, "s", [document], cipher=CIPHER, now=NOW, issuers=ISSUERS)[0]
+    return rules.create(store, _ANY, "s", [document], FIELDS)[0]
 
 
 def plan(handler: Handler, document: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a change of the handler would change."""
     store: Any = SimpleNamespace(handler=lambda *_: handler)
-    return dict(rules.plan_change(store, _ANY, "s", "u", document, cipher=CIPHER, now=NOW, issuers=ISSUERS).changes)
+    return dict(rules.plan_change(store, _ANY, "s", "u", document, FIELDS).changes)
 
 
 def texts_of(handler: Handler | None) -> dict[str, str]:

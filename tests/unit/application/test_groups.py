@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from tests.support.services import service_row
-from tutumd.application import groups
+from tutumd.application import groups, handlers
 from tutumd.application.admission.encryption import SecretCipher, make_key
 from tutumd.errors import ForbiddenError, InvalidInputError, NotFoundError, TutumdError
-from tutumd.model import Access, Page, Query, User
-from tutumd.model.groups import Group, GroupSelector, NewGroup, OnFailure, Sequence
+from tutumd.model import Access, Handler, NewHandler, Page, Query, User
+from tutumd.model.groups import GroupSelector, OnFailure, Sequence
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-CIPHER = SecretCipher([make_key()])
+FIELDS = handlers.FieldContext(cipher=SecretCipher([make_key()]), now=NOW, issuers={})
 ANN = User(uuid="ann", name="ann", is_admin=False, created=NOW)
 STACKS = {("docker", "web"): "shop", ("docker", "db"): "shop", ("docker", "blog"): "both", ("swarm", "mail"): "both"}
 SERVICES = {
@@ -27,7 +27,7 @@ SERVICES = {
 class FakeStore(SimpleNamespace):
     """A store with four services and at most one group."""
 
-    made: Group
+    made: Handler
 
     def services(self, _viewer: User, query: Query) -> Page[Any]:
         [(name, value)] = query.filters.items()
@@ -38,16 +38,17 @@ class FakeStore(SimpleNamespace):
         found = tuple(filter(tests[name], SERVICES.values()))
         return Page(objects=found, total=len(found))
 
-    def add_group(self, _viewer: User, new: NewGroup) -> Group:
-        values = {name: getattr(new, name) for name in NewGroup.__slots__}
-        self.made = Group(**values, uuid="g", number=1, owner="ann", created=NOW)
+    def add_handlers(self, _viewer: User, service_uuid: str, entries: Any) -> tuple[Handler]:
+        assert service_uuid == ""
+        values = {name: getattr(entries[0], name) for name in NewHandler.__slots__}
+        self.made = Handler(**values, uuid="g", service_uuid="", number=1, owner="ann", created=NOW)
+        return (self.made,)
+
+    def handler(self, _viewer: User, _service_uuid: str, _uuid: str) -> Handler:
         return self.made
 
-    def group(self, _viewer: User, _uuid: str) -> Group:
-        return self.made
-
-    def change_group(self, viewer: User, _uuid: str, change: Any) -> Group:
-        return self.add_group(viewer, change(self.made))
+    def change_handler(self, viewer: User, service_uuid: str, _uuid: str, change: Any, **_: bool) -> Handler:
+        return self.add_handlers(viewer, service_uuid, [change(self.made)])[0]
 
 
 @pytest.fixture
@@ -55,8 +56,8 @@ def store() -> Any:
     return FakeStore()
 
 
-def create(store: Any, viewer: User = ANN, **document: Any) -> Group:
-    return groups.create(store, viewer, document, cipher=CIPHER, now=NOW, issuers={})
+def create(store: Any, viewer: User = ANN, **document: Any) -> Handler:
+    return handlers.create(store, viewer, "", [document], FIELDS)[0]
 
 
 @pytest.mark.parametrize(
@@ -146,13 +147,13 @@ def test_a_change_keeps_what_it_does_not_name(store: Any) -> None:
     create(store, name="all", services=["web", "db"], sequence="listed", verify={"preset": "github", "secrets": ["s1"]})
     before = store.made
 
-    def changed(**document: Any) -> Group:
+    def changed(**document: Any) -> Handler:
         store.made = before
-        planned = groups.plan_change(store, ANN, "g", document, cipher=CIPHER, now=NOW, issuers={})
+        planned = handlers.plan_change(store, ANN, "", "g", document, FIELDS)
         assert store.made is before
-        after = groups.change(store, ANN, "g", document, cipher=CIPHER, now=NOW, issuers={})
-        assert {name: getattr(planned.after, name) for name in NewGroup.__slots__ if name != "options"} == {
-            name: getattr(after, name) for name in NewGroup.__slots__ if name != "options"
+        after = handlers.change(store, ANN, "", "g", document, FIELDS)
+        assert {name: getattr(planned.after, name) for name in NewHandler.__slots__ if name != "options"} == {
+            name: getattr(after, name) for name in NewHandler.__slots__ if name != "options"
         }
         store.changes = dict(planned.changes)
         return after
@@ -171,6 +172,6 @@ def test_a_change_keeps_what_it_does_not_name(store: Any) -> None:
 
 def test_a_plan_of_a_new_group_shows_what_differs_from_the_defaults(store: Any) -> None:
     document = {"name": "all", "stack": "shop", "max_uses": 3, "on_failure": "cancel"}
-    planned = groups.plan_creation(store, ANN, document, cipher=CIPHER, now=NOW, issuers={})
+    [planned] = handlers.plan_creation(store, ANN, "", [document], FIELDS)
     assert dict(planned.changes) == {"name": "all", "stack": "shop", "engine": "docker", "max_uses": 3}
     assert not hasattr(store, "made")

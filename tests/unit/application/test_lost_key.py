@@ -29,7 +29,7 @@ def change(**fields: object) -> Handler:
         return replace(HANDLER, name=wanted.name, options=wanted.options)
 
     store: Any = SimpleNamespace(change_handler=change_handler)
-    return handlers.change(store, _ANY, "s", "h", fields, cipher=NEW, now=NOW, issuers={})
+    return handlers.change(store, _ANY, "s", "h", fields, handlers.FieldContext(cipher=NEW, now=NOW, issuers={}))
 
 
 @pytest.mark.parametrize("preset", ["github", "standard-webhooks", "gitlab", "token"])

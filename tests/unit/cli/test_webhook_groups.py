@@ -21,7 +21,7 @@ def line(name: str, state: str | None, **more: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("options", "sent"),
     [
-        (("web", WEB[:6]), {"services": [WEB]}),
+        (("web", WEB[:6]), {"services": [WEB, WEB]}),  # the server refuses a service that is named twice
         (("--stack", "shop", "--engine", "swarm"), {"stack": "shop", "engine": "swarm"}),
         (("--image", "ghcr.io/me/*", "--tag", "v*"), {"match": {"image": "ghcr.io/me/*"}, "tag": {"allow": "v*"}}),
         (
@@ -44,6 +44,8 @@ def test_create_sends_one_selector_and_prints_the_url(
     [
         (("wbe",), 3, "did you mean 'web'?"),
         (("web", "--sequence", "random"), 2, "random"),
+        (("web", "--max-containers", "3"), 2, "--max-containers"),
+        (("web", "--no-rollback-hold"), 2, "--no-rollback-hold"),
     ],
 )
 def test_create_refuses_what_is_not_one_group(

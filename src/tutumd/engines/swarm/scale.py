@@ -17,9 +17,9 @@ from tutumd.engines.rollout.journal import (
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.context import ServiceContext, report_progress
-from tutumd.engines.swarm.health import check_scaling, describe_task, lost_tasks
+from tutumd.engines.swarm.health import check_scaling, describe_task, find_culprit, lost_tasks
 from tutumd.engines.swarm.images import split_digest
-from tutumd.engines.swarm.view import ServiceView, Task, TaskPhase
+from tutumd.engines.swarm.view import ServiceView, Task
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome, Phase
 
@@ -65,7 +65,6 @@ class Scale:
         plan: Plans the change for the service when nobody updates it. Raises EngineRefusedError.
     """
 
-    journal_type = ScaleJournal
     journal: ScaleJournal
 
     def __init__(self, context: ServiceContext, plan: Callable[[ServiceView], ScaleJournal]) -> None:
@@ -110,10 +109,7 @@ class Scale:
         context = self.context
         if self.journal.target < self.journal.least:
             return fail(self, unfinished(context.run, f"{view.stopping} containers have not stopped yet"))
-        new = _new_tasks(view, self.journal)
-        ended = [task for task in new if task.ended_early]
-        failed = ended or [task for task in new if task.phase is not TaskPhase.RUNNING]
-        culprit = failed[-1] if failed else None
+        culprit = find_culprit(_new_tasks(view, self.journal), view.version)
         reason = blame(
             unfinished(context.run, f"{len(view.running)} of {self.journal.target} containers run"),
             describe_task(culprit, view.tasks) if culprit else "",

@@ -103,12 +103,6 @@ class SqlDeliveries(StorePart):
             is_chosen = sa.and_(deliveries.c.handler_seq == handler.seq, deliveries.c.seq == number)
             return delivery_from(read_one(connection, select_deliveries(with_content=True).where(is_chosen)))
 
-    def group_delivery(self, viewer: User, group: int, number: int) -> Delivery:
-        with self._database.read() as connection:
-            of_group = _select_of_group(connection, viewer, {"group": str(group), "number": str(number)})
-            chosen = select_deliveries(with_content=True).where(deliveries.c.seq.in_(of_group))
-            return delivery_from(read_one(connection, chosen))
-
     def record_redelivery(self, viewer: User, service_uuid: str, handler_uuid: str, number: int) -> None:
         with self._database.write() as connection:
             audit.record(

@@ -1,6 +1,6 @@
 """Notifications of the ends of group calls: one for each target that wants all actions of a call together."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 from operator import attrgetter
@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.model import ActionState
-from tutumd.model.notifications import Event, TargetKind
+from tutumd.model.notifications import TargetKind
 from tutumd.store.objects.groups import StoredLine, lines_from
 from tutumd.store.objects.row_mapping import Row
 from tutumd.store.queue import outbox, payloads
@@ -33,16 +33,6 @@ _SELECT_COVERED = outbox.SELECT_COVERING.add_columns(
     targets.c.per_group_call,
     targets.c.kind != TargetKind.FORGE.value,
 )
-_before = actions.alias("before")
-_state_before = (
-    sa.select(_before.c.state)
-    .where(_before.c.service_uuid == actions.c.service_uuid, _before.c.verb == actions.c.verb)
-    .where(_before.c.state.in_((ActionState.SUCCESS.value, ActionState.FAILED.value)))
-    .where(_before.c.seq != actions.c.seq, _before.c.ended <= actions.c.ended)
-    .order_by(_before.c.seq.desc())
-    .limit(1)
-    .scalar_subquery()
-)
 
 
 def add_group_call(connection: sa.Connection, number: int, now: datetime) -> set[str]:
@@ -55,51 +45,22 @@ def add_group_call(connection: sa.Connection, number: int, now: datetime) -> set
     covered = connection.execute(_SELECT_COVERED, {"action_uuids": list(lines)}).all()
     if not covered:
         return set()
-    recovered = _find_recovered(connection, lines)
+    recovered = outbox.find_recovered(connection, lines)
     place = {uuid: index for index, uuid in enumerate(lines)}
     ordered = sorted(covered, key=lambda row: (row.seq, _ORDER.index(row.state), place[row.action_uuid]))
     new: list[outbox.New] = []
     for _, rows in groupby(ordered, key=attrgetter("seq")):
         of_target = list(rows)
-        event, suppressed = _choose(connection, call, of_target, recovered, now)
-        if event is not None:
+        first = of_target[0]
+        key = {"subject": str(call.handler_seq), "verb": "group", "reason_code": first.reason_code}
+        has_recovered = any(row.action_uuid in recovered for row in of_target)
+        is_target = repeats.c.target_seq == first.seq
+        for target, event, suppressed in outbox.choose(
+            connection, first.state, key, [first], now, is_target, has_recovered=has_recovered
+        ):
             data = _describe(call, lines, of_target, now) | {"suppressed": suppressed}
-            new.append((of_target[0], event, {"payload": payloads.payload_of(event, now, data)}))
+            new.append((target, event, {"payload": payloads.payload_of(event, now, data)}))
     return outbox.add_new(connection, new, now)
-
-
-def _find_recovered(connection: sa.Connection, action_uuids: Collection[str]) -> set[str]:
-    """Return the actions that are the first success of their verb and service after a failure."""
-    succeeded = sa.and_(actions.c.uuid.in_(action_uuids), actions.c.state == ActionState.SUCCESS.value)
-    first = sa.and_(succeeded, _state_before == ActionState.FAILED.value)
-    return set(connection.scalars(sa.select(actions.c.uuid).where(first)))
-
-
-def _choose(
-    connection: sa.Connection, call: Row, covered: Sequence[Row], recovered: Collection[str], now: datetime
-) -> tuple[Event | None, int]:
-    """Return the event of which a target is told, and how many equal failures it was not told of."""
-    target = covered[0]
-    key = {"subject": str(call.handler_seq), "verb": "group", "reason_code": target.reason_code}
-    match target.state:
-        case ActionState.CANCELED:
-            return _wanted(target, Event.ACTION_CANCELED), 0
-        case ActionState.FAILED:
-            earlier = payloads.read(connection, key).get(target.seq)
-            event = _wanted(target, Event.ACTION_FAILED)
-            if event and target.repeat_s and not payloads.tell(connection, key, target, earlier, now):
-                event = None
-            return event, earlier.suppressed if earlier else 0
-        case _:
-            cleared = payloads.clear(connection, key, repeats.c.target_seq == target.seq)
-            has_recovered = any(row.action_uuid in recovered for row in covered)
-            if has_recovered and (event := _wanted(target, Event.ACTION_RECOVERED)):
-                return event, cleared.get(target.seq, 0)
-            return _wanted(target, Event.ACTION_SUCCEEDED), 0
-
-
-def _wanted(target: Row, event: Event) -> Event | None:
-    return event if event.value in target.events else None
 
 
 def _describe(call: Row, lines: Mapping[str, StoredLine], covered: Sequence[Row], now: datetime) -> dict[str, Any]:

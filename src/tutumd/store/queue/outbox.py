@@ -1,6 +1,6 @@
 """The outbox: notifications are inserted in the transaction of their event."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -70,14 +70,16 @@ SELECT_COVERING = (
 _SELECT_ENDED = SELECT_COVERING.where(actions.c.uuid.in_(sa.bindparam("action_uuids", expanding=True)))
 
 
+_before = actions.alias("before")
 # State of the last action of the same verb and service that succeeded or failed.
-_SELECT_STATE_BEFORE = (
-    sa.select(actions.c.state)
-    .where(actions.c.service_uuid == sa.bindparam("subject"), actions.c.verb == sa.bindparam("verb"))
-    .where(actions.c.state.in_((ActionState.SUCCESS.value, ActionState.FAILED.value)))
-    .where(actions.c.uuid != sa.bindparam("uuid"))
-    .order_by(actions.c.seq.desc())
+_state_before = (
+    sa.select(_before.c.state)
+    .where(_before.c.service_uuid == actions.c.service_uuid, _before.c.verb == actions.c.verb)
+    .where(_before.c.state.in_((ActionState.SUCCESS.value, ActionState.FAILED.value)))
+    .where(_before.c.seq != actions.c.seq, _before.c.ended <= actions.c.ended)
+    .order_by(_before.c.seq.desc())
     .limit(1)
+    .scalar_subquery()
 )
 # The group whose call created an action.
 _GROUP = (
@@ -108,7 +110,9 @@ def _add_end(connection: sa.Connection, covering: Sequence[Row]) -> set[str]:
     singles = [target for target in covering if target.kind != TargetKind.FORGE]
     if any(target.per_group_call for target in singles) and connection.scalar(_GROUP, {"uuid": ended.action_uuid}):
         singles = [target for target in singles if not target.per_group_call]
-    told = _choose(connection, ended, singles)
+    recovered = find_recovered(connection, [ended.action_uuid]) if _wanting(singles, Event.ACTION_RECOVERED) else ()
+    key = {name: getattr(ended, name) for name in ("subject", "verb", "reason_code")}
+    told = choose(connection, ended.state, key, singles, ended.ended, has_recovered=bool(recovered))
     forges = [target for target in covering if target.kind == TargetKind.FORGE]
     forges = forges if ended.verb == Verb.REDEPLOY and ended.started is not None else []
     new: list[New] = [(target, event, {"suppressed": suppressed}) for target, event, suppressed in told]
@@ -120,31 +124,46 @@ def _add_end(connection: sa.Connection, covering: Sequence[Row]) -> set[str]:
     return add_new(connection, new, ended.ended, action_uuid=ended.action_uuid, service_uuid=ended.subject)
 
 
-def _choose(connection: sa.Connection, ended: Row, covering: Sequence[Row]) -> list[tuple[Row, Event, int]]:
-    """Return the targets to tell of an end, the event for each, and how many equal failures it was not told of."""
-    match ended.state:
+def find_recovered(connection: sa.Connection, action_uuids: Collection[str]) -> set[str]:
+    """Return the actions that are the first success of their verb and service after a failure."""
+    succeeded = sa.and_(actions.c.uuid.in_(action_uuids), actions.c.state == ActionState.SUCCESS.value)
+    first = sa.and_(succeeded, _state_before == ActionState.FAILED.value)
+    return set(connection.scalars(sa.select(actions.c.uuid).where(first)))
+
+
+def choose(
+    connection: sa.Connection,
+    state: str,
+    key: payloads.Key,
+    covering: Sequence[Row],
+    now: datetime,
+    *of_targets: sa.ColumnElement[bool],
+    has_recovered: bool,
+) -> list[tuple[Row, Event, int]]:
+    """Return the targets to tell of an end, the event for each, and how many equal failures it was not told of.
+
+    Args:
+        key: What the failures of equal ends have in common.
+        of_targets: The targets whose failures are over after a success; none: all.
+        has_recovered: Whether a success is the first one after a failure.
+    """
+    match state:
         case ActionState.CANCELED:
-            return [(target, Event.ACTION_CANCELED, 0) for target in covering if Event.ACTION_CANCELED in target.events]
+            return [(target, Event.ACTION_CANCELED, 0) for target in _wanting(covering, Event.ACTION_CANCELED)]
         case ActionState.FAILED:
-            failed = [target for target in covering if Event.ACTION_FAILED in target.events]
-            return [
-                (target, Event.ACTION_FAILED, number) for target, number in payloads.record(connection, ended, failed)
-            ]
-        case _:
-            return _choose_success(connection, ended, covering)
-
-
-def _choose_success(connection: sa.Connection, ended: Row, covering: Sequence[Row]) -> list[tuple[Row, Event, int]]:
-    of_verb = {"subject": ended.subject, "verb": ended.verb}
-    suppressed = payloads.clear(connection, of_verb)
-    recovered = [target for target in covering if Event.ACTION_RECOVERED in target.events]
-    before = connection.scalar(_SELECT_STATE_BEFORE, {**of_verb, "uuid": ended.action_uuid}) if recovered else None
-    recovered = recovered if before == ActionState.FAILED.value else []
-    others = [each for each in covering if each not in recovered and Event.ACTION_SUCCEEDED in each.events]
+            failed = payloads.record(connection, key, _wanting(covering, Event.ACTION_FAILED), now)
+            return [(target, Event.ACTION_FAILED, number) for target, number in failed]
+    suppressed = payloads.clear(connection, key, *of_targets)
+    recovered = _wanting(covering, Event.ACTION_RECOVERED) if has_recovered else []
+    others = [each for each in _wanting(covering, Event.ACTION_SUCCEEDED) if each not in recovered]
     return [
         *((target, Event.ACTION_RECOVERED, suppressed.get(target.seq, 0)) for target in recovered),
         *((target, Event.ACTION_SUCCEEDED, 0) for target in others),
     ]
+
+
+def _wanting(covering: Sequence[Row], event: Event) -> list[Row]:
+    return [target for target in covering if event in target.events]
 
 
 def add_started(connection: sa.Connection, action_uuid: str, now: datetime) -> set[str]:

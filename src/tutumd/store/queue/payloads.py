@@ -147,14 +147,13 @@ def read(connection: sa.Connection, key: Key) -> dict[int, Row]:
     return {row.target_seq: row for row in connection.execute(_SELECT, key)}
 
 
-def record(connection: sa.Connection, failed: Row, targets: Sequence[Row]) -> list[tuple[Row, int]]:
-    """Record the failure of an action; return the targets to tell, each with how many equal ones it was not told of."""
-    key = {name: getattr(failed, name) for name in ("subject", "verb", "reason_code")}
+def record(connection: sa.Connection, key: Key, targets: Sequence[Row], now: datetime) -> list[tuple[Row, int]]:
+    """Record a failure; return the targets to tell, each with how many equal ones it was not told of."""
     earlier = read(connection, key) if any(target.repeat_s for target in targets) else {}
     told = []
     for target in targets:
         row = earlier.get(target.seq)
-        if not target.repeat_s or tell(connection, key, target, row, failed.ended):
+        if not target.repeat_s or tell(connection, key, target, row, now):
             told.append((target, row.suppressed if row else 0))
     return told
 

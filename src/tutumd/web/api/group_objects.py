@@ -5,30 +5,26 @@ from typing import Any
 
 from pydantic import ConfigDict, Field, create_model
 
-from tutumd.application.groups import GROUP_FIELDS, show_fields
-from tutumd.application.handlers import public_options
-from tutumd.model.groups import Group, GroupCall
-from tutumd.web.api.handler_objects import ROTATION
+from tutumd.application.groups import GROUP_FIELDS
+from tutumd.model.groups import GroupCall
 from tutumd.web.api.objects import HOLD, write_why
 from tutumd.web.api.schemas import (
     Moment,
-    ObjectOut,
     RequestBody,
     Shown,
     add_fields_in,
-    add_fields_out,
     describe,
     plain_list,
     show,
 )
 from tutumd.web.messages.deliveries import write_reason
-from tutumd.web.uris import action_uri, group_call_uri, uri
+from tutumd.web.uris import action_uri, uri
 
-_SEQUENCE = (
+SEQUENCE = (
     "`none` (default), `listed`: in the order of `services`, or `depends_on`: as the services depend on each other."
 )
-_ON_FAILURE = "With a sequence, what happens to those that follow a failed one: `cancel` (default) or `continue`."
-_IMAGE = (
+ON_FAILURE = "With a sequence, what happens to those that follow a failed one: `cancel` (default) or `continue`."
+IMAGE = (
     'Object with a glob of repositories, such as `{"image": "ghcr.io/me/*"}`: the services whose image the call names.'
 )
 
@@ -39,12 +35,6 @@ class _GroupFieldsIn(RequestBody):
     model_config = ConfigDict(extra="allow", json_schema_extra=partial(add_fields_in, GROUP_FIELDS))
 
 
-class _GroupFieldsOut(ObjectOut):
-    """The fields of the table (`admission/fields.py`) that groups have."""
-
-    model_config = ConfigDict(extra="allow", json_schema_extra=partial(add_fields_out, GROUP_FIELDS))
-
-
 GroupIn = create_model(
     "GroupIn",
     __base__=_GroupFieldsIn,
@@ -53,56 +43,9 @@ GroupIn = create_model(
     services=(list[str] | None, Field(None, description="1 to 50 services: UUIDs or names.")),
     stack=(str | None, Field(None, description="Compose project, Swarm stack, or label `tutum.stack`.")),
     engine=(str | None, Field(None, description="Engine of the stack; needed if several engines have the stack.")),
-    match=(dict[str, Any] | None, Field(None, description=_IMAGE)),
-    sequence=(str | None, Field(None, description=_SEQUENCE)),
-    on_failure=(str | None, Field(None, description=_ON_FAILURE)),
-)
-
-GROUP = describe(
-    "GroupOut",
-    "A group: one URL that redeploys several services.",
-    {
-        "url": Shown(str, of=lambda group: group_call_uri(group.uuid)),
-        "call_url": Shown(str | None, "The complete URL; null if the server has no `--public-url`."),
-        "name": Shown(str | None),
-        "uuid": Shown(str),
-        "resource_uri": Shown(str, of=lambda group: uri("webhook/group", group.uuid)),
-        "number": Shown(int, "Its number in calls of groups, in pages and in the audit log."),
-        "owner": Shown(str, "User whose services it redeploys."),
-        "services": Shown(list[str] | None, "UUIDs."),
-        "stack": Shown(str | None),
-        "engine": Shown(str | None, "Engine of `stack`."),
-        "match": Shown(dict[str, Any] | None, _IMAGE),
-        "sequence": Shown(str, _SEQUENCE),
-        "on_failure": Shown(str, _ON_FAILURE),
-        "created_datetime": Shown(Moment, of="created"),
-        "last_called_datetime": Shown(Moment | None, of="last_called"),
-        "calls": Shown(int, "How many calls it received, also skipped and refused ones."),
-        "uses": Shown(int, "How many of them count towards `max_uses`."),
-        "rotation": Shown(ROTATION | None),
-    },
-    _GroupFieldsOut,
-)
-
-
-def show_group(group: Group, public_url: str) -> dict[str, Any]:
-    """Return the JSON of a group for its owner."""
-    call_url = public_url + group_call_uri(group.uuid) if public_url else None
-    options = public_options(group)
-    return show(GROUP, group, call_url=call_url, **show_fields(group), **{name: options[name] for name in GROUP_FIELDS})
-
-
-GROUP_PLAN = describe(
-    "GroupPlanOut",
-    "What a request would create or change.",
-    {
-        "name": Shown(str | None, of="after.name"),
-        "changes": Shown(
-            dict[str, Any],
-            "Fields that would differ from before (of a new group: from the defaults), with their new values as the API"
-            " shows them. `verify` is there too if only its secrets would change.",
-        ),
-    },
+    match=(dict[str, Any] | None, Field(None, description=IMAGE)),
+    sequence=(str | None, Field(None, description=SEQUENCE)),
+    on_failure=(str | None, Field(None, description=ON_FAILURE)),
 )
 
 

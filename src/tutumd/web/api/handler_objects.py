@@ -1,11 +1,22 @@
-"""The objects of the API about handlers: their fields, and how the fields are read from a value of the model."""
+"""The objects of the API about handlers and groups: their fields, and how these are read from a value of the model."""
 
 from typing import Any
 
+from tutumd.application.groups import GROUP_FIELDS, show_fields
 from tutumd.application.handlers import public_options
 from tutumd.model import Delivery, Handler, Progress
+from tutumd.web.api.group_objects import IMAGE, ON_FAILURE, SEQUENCE
 from tutumd.web.api.objects import HOLD, TRIED, write_why
-from tutumd.web.api.schemas import HandlerFieldsOut, Moment, ObjectOut, Shown, describe, plain_list, show
+from tutumd.web.api.schemas import (
+    GroupFieldsOut,
+    HandlerFieldsOut,
+    Moment,
+    ObjectOut,
+    Shown,
+    describe,
+    plain_list,
+    show,
+)
 from tutumd.web.messages.deliveries import VERDICT_STATUSES, write_delivery_reason, write_reason, write_reasons
 from tutumd.web.uris import action_uri, call_uri, handler_uri, uri
 
@@ -27,19 +38,36 @@ ROTATION = describe(
     },
 )
 
+_HANDLER = {
+    **_NAME,
+    "call_url": Shown(str | None, "The complete URL; null if the server has no `--public-url`."),
+    "created_datetime": Shown(Moment, of="created"),
+    "last_called_datetime": Shown(Moment | None, of="last_called"),
+    "calls": Shown(int, "How many calls it received, also skipped and refused ones."),
+    "uses": Shown(int, "How many of them count towards `max_uses`."),
+    "rotation": Shown(ROTATION | None),
+}
 HANDLER = describe(
     "HandlerOut",
     "A webhook handler with all its fields, also those of the table (`admission/fields.py`).",
-    {
-        **_NAME,
-        "call_url": Shown(str | None, "The complete URL; null if the server has no `--public-url`."),
-        "created_datetime": Shown(Moment, of="created"),
-        "last_called_datetime": Shown(Moment | None, of="last_called"),
-        "calls": Shown(int, "How many calls it received, also skipped and refused ones."),
-        "uses": Shown(int, "How many of them count towards `max_uses`."),
-        "rotation": Shown(ROTATION | None),
-    },
+    _HANDLER,
     HandlerFieldsOut,
+)
+GROUP = describe(
+    "GroupOut",
+    "A group: one URL that redeploys several services.",
+    {
+        **{name: field for name, field in _HANDLER.items() if name != "operation"},
+        "number": Shown(int, "Its number in calls of groups, in pages and in the audit log."),
+        "owner": Shown(str, "User whose services it redeploys."),
+        "services": Shown(list[str] | None, "UUIDs."),
+        "stack": Shown(str | None),
+        "engine": Shown(str | None, "Engine of `stack`."),
+        "match": Shown(dict[str, Any] | None, IMAGE),
+        "sequence": Shown(str, SEQUENCE),
+        "on_failure": Shown(str, ON_FAILURE),
+    },
+    GroupFieldsOut,
 )
 UNUSED_HANDLER = describe(
     "UnusedHandlerOut",
@@ -50,9 +78,12 @@ UNUSED_HANDLER = describe(
 
 
 def show_handler(handler: Handler, public_url: str, schema: type[ObjectOut] = HANDLER) -> dict[str, Any]:
-    """Return the JSON of a handler for its owner."""
+    """Return the JSON of a handler or group for its owner."""
     call_url = public_url + call_uri(handler.service_uuid, handler.uuid) if public_url else None
-    return show(schema, handler, call_url=call_url, **public_options(handler))
+    fields = public_options(handler)
+    if handler.is_group:
+        schema, fields = GROUP, show_fields(handler) | {name: fields[name] for name in GROUP_FIELDS}
+    return show(schema, handler, call_url=call_url, **fields)
 
 
 HANDLER_PLAN = describe(
@@ -65,6 +96,19 @@ HANDLER_PLAN = describe(
             dict[str, Any],
             "Fields that would differ from before (of a new handler: from the defaults), with their new values "
             "as the API shows them. `verify` is there too if only its secrets would change.",
+        ),
+    },
+)
+
+GROUP_PLAN = describe(
+    "GroupPlanOut",
+    "What a request would create or change.",
+    {
+        "name": Shown(str | None, of="after.name"),
+        "changes": Shown(
+            dict[str, Any],
+            "Fields that would differ from before (of a new group: from the defaults), with their new values as the API"
+            " shows them. `verify` is there too if only its secrets would change.",
         ),
     },
 )

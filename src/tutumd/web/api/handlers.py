@@ -1,5 +1,5 @@
-"""Routes of webhook handlers: list, create, get, change, plan, rotate, try, delete; and of their calls: list, get,
-redeliver, and the status for the caller.
+"""Routes of webhook handlers and groups: list, create, get, change, plan, rotate, try, delete; and of the calls of
+handlers: list, get, redeliver, and the status for the caller.
 """
 
 import json
@@ -7,8 +7,7 @@ from dataclasses import replace
 from itertools import chain
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request
-from fastapi.concurrency import run_in_threadpool
+from fastapi import APIRouter, Depends, Path, Request
 from fastapi.responses import Response
 
 from tutumd.application import handlers as rules
@@ -18,10 +17,12 @@ from tutumd.application.queries import HANDLER_FILTERS, parse_unused
 from tutumd.application.redelivery import Trial, redeliver, try_call
 from tutumd.errors import InvalidInputError
 from tutumd.model import Query
-from tutumd.web.api.group_objects import GROUP_PROGRESS
+from tutumd.web.api.group_objects import GROUP_PROGRESS, GroupIn
 from tutumd.web.api.handler_objects import (
     CALL,
     DELIVERY,
+    GROUP,
+    GROUP_PLAN,
     HANDLER,
     HANDLER_PLAN,
     PROGRESS,
@@ -37,137 +38,106 @@ from tutumd.web.auth import Caller, Operator
 from tutumd.web.body import Body, documented, documented_list, documented_query, listed, parse
 from tutumd.web.call.endpoint import render_result, show_any_progress
 from tutumd.web.context import IS_UUID, Web
-from tutumd.web.uris import PREFIX, handler_uri, status_uri, uri
-
-router = APIRouter(prefix=PREFIX, tags=["webhook handlers"])
+from tutumd.web.uris import PREFIX, handler_uri, handlers_uri, status_uri
 
 ServiceUuid = Annotated[str, Path(description="UUID of the service, or its name, as in the routes of services")]
-HandlerUuid = Annotated[str, Path(description="UUID of the webhook handler"), IS_UUID]
-BASE = "/service/{service_uuid}/webhook/handler"
-
+HandlerUuid = Annotated[str, Path(description="UUID of the webhook handler or group"), IS_UUID]
 Number = Annotated[int, Path(description="ID of the delivery", ge=1, le=2**62)]
-_DELIVERY = f"{BASE}/{{handler_uuid}}/delivery"
+
+
+def _document_service(service_uuid: ServiceUuid) -> None:
+    """Describe the path of the routes below a service, which `_find_owner` reads."""
+
+
+def _find_owner(request: Request, web: Web, viewer: Caller) -> str:
+    """Return the UUID of the service that the path names; empty for a group."""
+    reference = request.path_params.get("service_uuid")
+    return find_service(web, viewer, reference) if reference else ""
+
+
+Owner = Annotated[str, Depends(_find_owner)]
+of_services = APIRouter(
+    prefix=f"{PREFIX}/service/{{service_uuid}}/webhook/handler",
+    tags=["webhook handlers"],
+    dependencies=[Depends(_document_service)],
+)
+of_groups = APIRouter(prefix=f"{PREFIX}/webhook/group", tags=["groups"])
+router = APIRouter(prefix=PREFIX, tags=["webhook handlers"])
+
 _NEW = HandlerIn | list[HandlerIn]
+_LIST = documented_list(HANDLER_FILTERS)
+_ROTATION: Any = {"status_code": 201, "openapi_extra": documented(RotateIn, required=False)}
 
 
-@router.get(f"{BASE}/", response_model=list_of(HANDLER), openapi_extra=documented_list(HANDLER_FILTERS))
+@of_services.get("/", response_model=list_of(HANDLER), openapi_extra=_LIST)
+@of_groups.get("/", name="list_groups", response_model=list_of(GROUP), openapi_extra=_LIST)
 def list_handlers(
-    web: Web, viewer: Caller, query: Annotated[Query, listed(HANDLER_FILTERS)], service_uuid: ServiceUuid
+    web: Web, viewer: Caller, query: Annotated[Query, listed(HANDLER_FILTERS)], owner: Owner
 ) -> dict[str, Any]:
-    """List the webhook handlers of a service. Filters: uuid, uuid__startswith, name; pages: limit, offset."""
-    uuid = find_service(web, viewer, service_uuid)
-    page = web.store.handlers(viewer, uuid, query)
-    path = uri("service", uuid) + "webhook/handler/"
-    return write_page(path, query, page, [show_handler(each, web.public_url) for each in page.objects])
+    """List the handlers of a service, or the groups. Filters: uuid, uuid__startswith, name; pages: limit, offset."""
+    page = web.store.handlers(viewer, owner, query)
+    return write_page(handlers_uri(owner), query, page, [show_handler(each, web.public_url) for each in page.objects])
 
 
-@router.post(f"{BASE}/", status_code=201, response_model=HANDLER | plain_list(HANDLER), openapi_extra=documented(_NEW))
-def create_handlers(web: Web, viewer: Operator, service_uuid: ServiceUuid, body: Body) -> Any:
-    """Create one webhook handler from an object, or several from a list: all of them or none."""
-    is_list, documents = _parse_new(body)
-    created = rules.create(
-        web.store,
-        viewer,
-        find_service(web, viewer, service_uuid),
-        documents,
-        cipher=web.cipher,
-        now=web.clock(),
-        issuers=web.allowed_issuers,
-    )
+@of_services.post("/", status_code=201, response_model=HANDLER | plain_list(HANDLER), openapi_extra=documented(_NEW))
+@of_groups.post("/", name="create_group", status_code=201, response_model=GROUP, openapi_extra=documented(GroupIn))
+def create_handlers(web: Web, viewer: Operator, owner: Owner, body: Body) -> Any:
+    """Create one webhook handler or group from an object, or several handlers from a list: all of them or none."""
+    is_list, documents = _parse_new(owner, body)
+    created = rules.create(web.store, viewer, owner, documents, web.handler_fields)
     rendered = [show_handler(handler, web.public_url) for handler in created]
     return rendered if is_list else rendered[0]
 
 
-@router.post(f"{BASE}/plan/", response_model=HANDLER_PLAN | plain_list(HANDLER_PLAN), openapi_extra=documented(_NEW))
-def plan_handlers(web: Web, viewer: Caller, service_uuid: ServiceUuid, body: Body) -> Any:
-    """Check a request to create webhook handlers, and show what it would set. Nothing is done."""
-    is_list, documents = _parse_new(body)
-    plans = rules.plan_creation(
-        web.store,
-        viewer,
-        find_service(web, viewer, service_uuid),
-        documents,
-        cipher=web.cipher,
-        now=web.clock(),
-        issuers=web.allowed_issuers,
-    )
+@of_services.post("/plan/", response_model=HANDLER_PLAN | plain_list(HANDLER_PLAN), openapi_extra=documented(_NEW))
+@of_groups.post("/plan/", name="plan_group", response_model=GROUP_PLAN, openapi_extra=documented(GroupIn))
+def plan_handlers(web: Web, viewer: Caller, owner: Owner, body: Body) -> Any:
+    """Check a request to create webhook handlers or a group, and show what it would set. Nothing is done."""
+    is_list, documents = _parse_new(owner, body)
+    plans = rules.plan_creation(web.store, viewer, owner, documents, web.handler_fields)
     return plans if is_list else plans[0]
 
 
-@router.get(f"{BASE}/{{handler_uuid}}/", response_model=HANDLER)
-def get_handler(web: Web, viewer: Caller, service_uuid: ServiceUuid, handler_uuid: HandlerUuid) -> dict[str, Any]:
-    """Get a webhook handler."""
-    return show_handler(
-        web.store.handler(viewer, find_service(web, viewer, service_uuid), handler_uuid),
-        web.public_url,
-    )
+@of_services.get("/{handler_uuid}/", response_model=HANDLER)
+@of_groups.get("/{handler_uuid}/", name="get_group", response_model=GROUP)
+def get_handler(web: Web, viewer: Caller, owner: Owner, handler_uuid: HandlerUuid) -> dict[str, Any]:
+    """Get a webhook handler or a group."""
+    return show_handler(web.store.handler(viewer, owner, handler_uuid), web.public_url)
 
 
-@router.patch(f"{BASE}/{{handler_uuid}}/", response_model=HANDLER, openapi_extra=documented(HandlerIn))
-def change_handler(
-    web: Web, viewer: Operator, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, body: Body
-) -> dict[str, Any]:
-    """Change fields of a webhook handler; those that are absent stay, null resets."""
-    return show_handler(
-        rules.change(
-            web.store,
-            viewer,
-            find_service(web, viewer, service_uuid),
-            handler_uuid,
-            parse(body, HandlerIn).model_dump(exclude_unset=True),
-            cipher=web.cipher,
-            now=web.clock(),
-            issuers=web.allowed_issuers,
-        ),
-        web.public_url,
-    )
+@of_services.patch("/{handler_uuid}/", response_model=HANDLER, openapi_extra=documented(HandlerIn))
+@of_groups.patch("/{handler_uuid}/", name="change_group", response_model=GROUP, openapi_extra=documented(GroupIn))
+def change_handler(web: Web, viewer: Operator, owner: Owner, handler_uuid: HandlerUuid, body: Body) -> dict[str, Any]:
+    """Change fields of a webhook handler or a group; those that are absent stay, null resets."""
+    document = _parse_fields(owner, body)
+    changed = rules.change(web.store, viewer, owner, handler_uuid, document, web.handler_fields)
+    return show_handler(changed, web.public_url)
 
 
-@router.post(f"{BASE}/{{handler_uuid}}/plan/", response_model=HANDLER_PLAN, openapi_extra=documented(HandlerIn))
-def plan_change(
-    web: Web, viewer: Caller, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, body: Body
-) -> rules.ChangePlan:
-    """Check a request to change a webhook handler, and show which fields would change. Nothing is done."""
-    return rules.plan_change(
-        web.store,
-        viewer,
-        find_service(web, viewer, service_uuid),
-        handler_uuid,
-        parse(body, HandlerIn).model_dump(exclude_unset=True),
-        cipher=web.cipher,
-        now=web.clock(),
-        issuers=web.allowed_issuers,
-    )
-
-
-@router.post(
-    f"{BASE}/{{handler_uuid}}/rotate/",
-    status_code=201,
-    response_model=HANDLER,
-    openapi_extra=documented(RotateIn, required=False),
+@of_services.post("/{handler_uuid}/plan/", response_model=HANDLER_PLAN, openapi_extra=documented(HandlerIn))
+@of_groups.post(
+    "/{handler_uuid}/plan/", name="plan_group_change", response_model=GROUP_PLAN, openapi_extra=documented(GroupIn)
 )
-def rotate_handler(
-    web: Web, viewer: Operator, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, body: Body
-) -> dict[str, Any]:
-    """Give a webhook handler a new URL. Calls of the old one are still accepted for `grace` seconds."""
-    return show_handler(
-        rules.rotate(
-            web.store,
-            viewer,
-            find_service(web, viewer, service_uuid),
-            handler_uuid,
-            parse(body or b"{}", RotateIn).model_dump()["grace"],
-            now=web.clock(),
-        ),
-        web.public_url,
-    )
+def plan_change(web: Web, viewer: Caller, owner: Owner, handler_uuid: HandlerUuid, body: Body) -> rules.ChangePlan:
+    """Check a request to change a webhook handler or a group, and show which fields would change. Nothing is done."""
+    document = _parse_fields(owner, body)
+    return rules.plan_change(web.store, viewer, owner, handler_uuid, document, web.handler_fields)
 
 
-@router.post(f"{BASE}/{{handler_uuid}}/test/", response_model=TRIAL, openapi_extra=documented(TestIn, required=False))
-def try_handler(web: Web, viewer: Caller, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, body: Body) -> Trial:
+@of_services.post("/{handler_uuid}/rotate/", response_model=HANDLER, **_ROTATION)
+@of_groups.post("/{handler_uuid}/rotate/", name="rotate_group", response_model=GROUP, **_ROTATION)
+def rotate_handler(web: Web, viewer: Operator, owner: Owner, handler_uuid: HandlerUuid, body: Body) -> dict[str, Any]:
+    """Give a webhook handler or a group a new URL. Calls of the old one are still accepted for `grace` seconds."""
+    grace = parse(body or b"{}", RotateIn).model_dump()["grace"]
+    rotated = rules.rotate(web.store, viewer, owner, handler_uuid, grace, now=web.clock())
+    return show_handler(rotated, web.public_url)
+
+
+@of_services.post("/{handler_uuid}/test/", response_model=TRIAL, openapi_extra=documented(TestIn, required=False))
+def try_handler(web: Web, viewer: Caller, owner: Owner, handler_uuid: HandlerUuid, body: Body) -> Trial:
     """Show what a call would do, and why. Nothing is done."""
     sent = parse(body or b"{}", TestIn).model_dump()
-    handler = web.store.handler(viewer, find_service(web, viewer, service_uuid), handler_uuid)
+    handler = web.store.handler(viewer, owner, handler_uuid)
     text = sent["body"] if isinstance(sent["body"], str) else json.dumps(sent["body"])
     for part in (text, sent["address"], *chain(*sent["headers"].items(), *sent["query"].items())):
         if any("\ud800" <= char <= "\udfff" for char in part):
@@ -187,10 +157,11 @@ def try_handler(web: Web, viewer: Caller, service_uuid: ServiceUuid, handler_uui
     )
 
 
-@router.delete(f"{BASE}/{{handler_uuid}}/", status_code=204)
-def delete_handler(web: Web, viewer: Operator, service_uuid: ServiceUuid, handler_uuid: HandlerUuid) -> Response:
-    """Revoke a webhook handler: after the response no call to it is accepted."""
-    web.store.delete_handler(viewer, find_service(web, viewer, service_uuid), handler_uuid)
+@of_services.delete("/{handler_uuid}/", status_code=204)
+@of_groups.delete("/{handler_uuid}/", name="delete_group", status_code=204)
+def delete_handler(web: Web, viewer: Operator, owner: Owner, handler_uuid: HandlerUuid) -> Response:
+    """Revoke a webhook handler or a group: after the response no call to it is accepted. Its actions go on."""
+    web.store.delete_handler(viewer, owner, handler_uuid)
     return Response(status_code=204)
 
 
@@ -207,46 +178,46 @@ def list_unused_handlers(web: Web, request: Request, viewer: Caller) -> dict[str
     return write_page(f"{PREFIX}/webhook/handler/", query, page, shown)
 
 
-def _parse_new(body: bytes) -> tuple[bool, list[dict[str, Any]]]:
-    """Return whether a body is a list, and its objects; a single object counts as one."""
-    is_list = body.lstrip()[:1] == b"["
-    entries = parse(body, list[HandlerIn]) if is_list else [parse(body, HandlerIn)]
-    return is_list, [entry.model_dump(exclude_unset=True) for entry in entries]
+def _parse_new(owner: str, body: bytes) -> tuple[bool, list[dict[str, Any]]]:
+    """Return whether a body is a list, which only handlers of a service may be, and its objects."""
+    if not owner or body.lstrip()[:1] != b"[":
+        return False, [_parse_fields(owner, body)]
+    return True, [entry.model_dump(exclude_unset=True) for entry in parse(body, list[HandlerIn])]
 
 
-@router.get(f"{_DELIVERY}/", response_model=list_of(DELIVERY), openapi_extra=documented_list())
+def _parse_fields(owner: str, body: bytes) -> dict[str, Any]:
+    return parse(body, HandlerIn if owner else GroupIn).model_dump(exclude_unset=True)
+
+
+@of_services.get("/{handler_uuid}/delivery/", response_model=list_of(DELIVERY), openapi_extra=documented_list())
 def list_deliveries(
     web: Web,
     viewer: Caller,
     query: Annotated[Query, listed()],
-    service_uuid: ServiceUuid,
+    owner: Owner,
     handler_uuid: HandlerUuid,
 ) -> dict[str, Any]:
     """List the calls that a handler received, newest first. Pages: limit, offset."""
-    service = find_service(web, viewer, service_uuid)
-    number = web.store.handler(viewer, service, handler_uuid).number
-    page = web.store.deliveries(viewer, replace(query, filters={"service": service, "handler": str(number)}))
-    path = f"{handler_uri(service, handler_uuid)}delivery/"
+    number = web.store.handler(viewer, owner, handler_uuid).number
+    page = web.store.deliveries(viewer, replace(query, filters={"service": owner, "handler": str(number)}))
+    path = f"{handler_uri(owner, handler_uuid)}delivery/"
     return write_page(path, query, page, [show_delivery(each, path) for each in page.objects])
 
 
-@router.get(f"{_DELIVERY}/{{number}}/", response_model=WHOLE_DELIVERY)
-def get_delivery(
-    web: Web, viewer: Caller, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, number: Number
-) -> dict[str, Any]:
+@of_services.get("/{handler_uuid}/delivery/{number}/", response_model=WHOLE_DELIVERY)
+def get_delivery(web: Web, viewer: Caller, owner: Owner, handler_uuid: HandlerUuid, number: Number) -> dict[str, Any]:
     """Get a call with its stored content: headers without secrets, and at most 16 KiB of the body."""
-    service = find_service(web, viewer, service_uuid)
-    delivery = web.store.delivery(viewer, service, handler_uuid, number)
-    return show_delivery(delivery, f"{handler_uri(service, handler_uuid)}delivery/")
+    delivery = web.store.delivery(viewer, owner, handler_uuid, number)
+    return show_delivery(delivery, f"{handler_uri(owner, handler_uuid)}delivery/")
 
 
-@router.post(
-    f"{_DELIVERY}/{{number}}/redeliver/",
+@of_services.post(
+    "/{handler_uuid}/delivery/{number}/redeliver/",
     status_code=202,
     response_model=CALL,
 )
 async def redeliver_delivery(
-    web: Web, request: Request, viewer: Caller, service_uuid: ServiceUuid, handler_uuid: HandlerUuid, number: Number
+    web: Web, request: Request, viewer: Caller, owner: Owner, handler_uuid: HandlerUuid, number: Number
 ) -> Response:
     """Call the handler with the stored content of a call, without checking its signature or its delivery key."""
     call, result = await redeliver(
@@ -254,7 +225,7 @@ async def redeliver_delivery(
         web.batches.store,
         web.admission_cache,
         viewer,
-        service_uuid=await run_in_threadpool(find_service, web, viewer, service_uuid),
+        service_uuid=owner,
         handler_uuid=handler_uuid,
         number=number,
         origin=web.read_origin(request.scope),

@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model, model_validator
 
 from tutumd.application.admission.fields import FIELDS, HandlerField
+from tutumd.application.groups import GROUP_FIELDS
 from tutumd.application.queries import write_date
 from tutumd.application.services import UNUSED_FIELDS
 from tutumd.model import Page, Query
@@ -248,6 +249,12 @@ class HandlerFieldsOut(ObjectOut):
     """The fields of the table (`admission/fields.py`) beside those of an object."""
 
     model_config = ConfigDict(extra="allow", json_schema_extra=partial(add_fields_out, FIELDS))
+
+
+class GroupFieldsOut(ObjectOut):
+    """The fields of the table (`admission/fields.py`) that groups have."""
+
+    model_config = ConfigDict(extra="allow", json_schema_extra=partial(add_fields_out, GROUP_FIELDS))
 
 
 RotateIn = create_model(

@@ -381,7 +381,7 @@ def _encode_group_accepted(context: WebContext, call: Call, accepted: GroupAccep
     fields = {
         "name": accepted.name,
         "uuid": call.handler_uuid,
-        "resource_uri": uris.uri("webhook/group", call.handler_uuid),
+        "resource_uri": uris.handler_uri("", call.handler_uuid),
         "actions": actions,
         "status_url": uris.status_uri(context.status_tokens.make(accepted.refer(call))),
         "group_call": uris.uri("webhook/groupcall", str(accepted.number)),

@@ -2,8 +2,8 @@
 
 from collections import Counter
 
-from tutumd.model import ActionState
-from tutumd.model.groups import Group, GroupCall, GroupLine, GroupSelector, OnFailure, Sequence
+from tutumd.model import ActionState, Handler
+from tutumd.model.groups import GroupCall, GroupLine, GroupSelector, OnFailure, Sequence
 from tutumd.web.messages.handlers import count_of
 
 ORDERS = {
@@ -26,7 +26,7 @@ def describe_selector(selector: GroupSelector) -> str:
     return count_of(len(selector.services), "listed service")
 
 
-def describe_order(group: Group) -> str:
+def describe_order(group: Handler) -> str:
     """Return the order of the services, and the effect of a failure, as a sentence."""
     order = f"A call redeploys {ORDERS[group.sequence]}."
     return order if group.sequence is Sequence.NONE else f"{order} If one fails, {FAILURES[group.on_failure]}."

@@ -19,7 +19,7 @@ from tutumd.web.messages.holds import describe_wait
 from tutumd.web.messages.notifications import STATES as MESSAGE_STATES
 from tutumd.web.messages.notifications import name_event
 from tutumd.web.messages.timeline import build
-from tutumd.web.pages.group_routes import query_calls
+from tutumd.web.pages.handler_routes import query_group_calls
 from tutumd.web.pages.rendering import go_to, render, verb
 from tutumd.web.pages.service import is_held, read_unfinished
 from tutumd.web.pages.service_buttons import Button, command, name_in_command
@@ -124,7 +124,7 @@ def _show(request: Request, visitor: User, uuid: str, *, error: str = "") -> Res
 
 def _find_group_calls(store: Store, visitor: User, deliveries: Sequence[Delivery], uuid: str) -> list[GroupCall]:
     """Return the calls of groups that made deliveries of an action, as far as the visitor may see them."""
-    queries = {(each.handler_number, each.received): query_calls(each) for each in deliveries if each.is_group}
+    queries = {(each.handler_number, each.received): query_group_calls(each) for each in deliveries if each.is_group}
     calls = chain.from_iterable(store.group_calls(visitor, query).objects for query in queries.values())
     return [call for call in calls if any(line.action and line.action.uuid == uuid for line in call.lines)]
 

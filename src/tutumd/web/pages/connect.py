@@ -33,16 +33,14 @@ from tutumd.web.messages.senders import (
     group_senders,
 )
 from tutumd.web.pages.connect_inputs import check_patterns, check_reach, fill_form, list_reaches, propose
-from tutumd.web.pages.group_form import create_from_form as create_group
-from tutumd.web.pages.group_routes import find_group
 from tutumd.web.pages.handler_form import create_from_form
 from tutumd.web.pages.handler_routes import (
     BASE,
-    CalledHandler,
-    ChangedHandler,
+    CalledSubject,
+    ChangedSubject,
     Found,
-    ReadHandler,
-    find_handler,
+    ReadSubject,
+    find_subject,
 )
 from tutumd.web.pages.rendering import render, start_of_urls
 from tutumd.web.pages.service_buttons import name_in_command
@@ -92,14 +90,11 @@ def connect(request: Request, visitor: Operator, service_uuid: str, form: SentFo
         secret = make_secret(sender.verify["preset"])
     texts, errors = fill_form(sender, form, secret), check_patterns(sender, form) | check_reach(form)
     selector = list_reaches(sender, service).get(form.get("reach", ""), ("", {}))[1]
-    if not errors and selector:
-        group, is_new, errors = create_group(request, visitor, texts, selector, fingerprint(form))
-        if group is not None:
-            return show_entries(find_group(request, visitor, group.number), sender, secret if is_new else "")
-    elif not errors:
-        handler, is_new, errors = create_from_form(request, visitor, service, texts, fingerprint(form))
-        if handler is not None:
-            found = find_handler(request, visitor, handler.number)
+    if not errors:
+        owner = "" if selector else service.uuid
+        made, is_new, errors = create_from_form(request, visitor, owner, texts, fingerprint(form), selector)
+        if made is not None:
+            found = find_subject(request, visitor, owner, made.number)
             return show_entries(found, sender, secret if is_new else "")
     return _show_form(request, visitor, service, sender, form, errors)
 
@@ -138,7 +133,7 @@ def _show_form(
 
 
 @router.get(f"{BASE}connect/")
-def wait_for_call(found: ReadHandler, sender: str = "", after: After = 0) -> Response:
+def wait_for_call(found: ReadSubject, sender: str = "", after: After = 0) -> Response:
     """Show each check of the newest call after the delivery `after`, or that no call has arrived."""
     caller, state = _find_sender(found.handler, sender), judge_handler(found.handler, found.web.clock())
     connection = judge_connection(
@@ -160,13 +155,13 @@ def wait_for_call(found: ReadHandler, sender: str = "", after: After = 0) -> Res
 
 
 @router.post(f"{BASE}connect/")
-def show_url(found: CalledHandler, form: SentForm) -> Response:
+def show_url(found: CalledSubject, form: SentForm) -> Response:
     """Show the URL again, without the secret."""
     return show_entries(found, _find_sender(found.handler, form.get("sender", "")))
 
 
 @router.post(f"{BASE}connect/secret/")
-def replace_secret(found: ChangedHandler, form: SentForm) -> Response:
+def replace_secret(found: ChangedSubject, form: SentForm) -> Response:
     """Replace the secrets of a handler by a new secret, and show it. If the same form is sent again, nothing is
     replaced.
     """

@@ -19,8 +19,16 @@ from tutumd.web.messages.deliveries import (
     hides_url,
     read_delivery_text,
 )
-from tutumd.web.pages.group_routes import GROUP_BASE, ReadSubject
-from tutumd.web.pages.handler_routes import BASE, CalledHandler, Found, FoundHandler, outcome_filters, read_outcome
+from tutumd.web.pages.handler_routes import (
+    BASE,
+    GROUP_BASE,
+    CalledSubject,
+    Found,
+    ReadSubject,
+    outcome_filters,
+    query_group_calls,
+    read_outcome,
+)
 from tutumd.web.pages.rendering import go_to, render
 from tutumd.web.pages.visitors import Before, SentForm, fingerprint
 
@@ -61,7 +69,7 @@ def show_delivery(found: ReadSubject, delivery_number: DeliveryNumber, again: Be
 
 
 @router.post(f"{_DELIVERY}redeliver/")
-async def redeliver_delivery(found: CalledHandler, delivery_number: DeliveryNumber, form: SentForm) -> Response:
+async def redeliver_delivery(found: CalledSubject, delivery_number: DeliveryNumber, form: SentForm) -> Response:
     """Call the handler with the content of a delivery, and show the resulting delivery.
 
     If the same form is sent again, it repeats that call: nothing is carried out twice.
@@ -73,7 +81,7 @@ async def redeliver_delivery(found: CalledHandler, delivery_number: DeliveryNumb
             web.batches.store,
             web.admission_cache,
             found.visitor,
-            service_uuid=found.service.uuid,
+            service_uuid=found.handler.service_uuid,
             handler_uuid=found.handler.uuid,
             number=delivery_number,
             origin=web.read_origin(found.request.scope),
@@ -87,7 +95,7 @@ async def redeliver_delivery(found: CalledHandler, delivery_number: DeliveryNumb
     return go_to(found.request, found.place + place)
 
 
-def _find_made(found: FoundHandler, after: int) -> int | None:
+def _find_made(found: Found, after: int) -> int | None:
     """Return the number of the newest delivery from this visitor's address after another delivery.
 
     A form that was sent twice created one more delivery, marked as repeated, which contains nothing new.
@@ -116,6 +124,7 @@ def _show_delivery(
         why = "Its content is hidden: it has a handler's URL, or a binary body. A key with the scope call shows it."
         text = DeliveryText(headers=(), query=(), body="", kind="", notes=(why,))
         delivery, reason = replace(delivery, user_agent="hidden"), "hidden" if reason else ""
+    made = delivery.outcome in (DeliveryOutcome.QUEUED, DeliveryOutcome.JOINED)
     return render(
         found.request,
         "delivery.html",
@@ -124,10 +133,12 @@ def _show_delivery(
         delivery=delivery,
         text=text,
         outcome=OUTCOMES[delivery.outcome],
-        group_calls=found.group_calls(delivery),
+        group_calls=found.web.store.group_calls(found.visitor, query_group_calls(delivery)).objects if made else (),
         reason=reason,
         wish=describe_wish(delivery, found.handler.operation),
-        obstacle=find_obstacle(delivery) or forbidden or found.obstacle,
+        obstacle=find_obstacle(delivery)
+        or forbidden
+        or ("let its sender send it again" if found.kind == "group" else ""),
         may_try=text.is_stored and not forbidden,
         repeated=again if is_repeated else None,
         error=str(error) if error else "",

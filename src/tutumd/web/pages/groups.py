@@ -11,7 +11,7 @@ from tutumd.model import ActionState, Query, Scope, Service
 from tutumd.web.context import context
 from tutumd.web.messages.groups import describe_order, describe_selector, name_call, summarize_call
 from tutumd.web.messages.handlers import judge_handler
-from tutumd.web.pages.group_routes import GROUP_BASE, FoundGroup, ReadGroup, as_handler
+from tutumd.web.pages.handler_routes import GROUP_BASE, Found, ReadSubject
 from tutumd.web.pages.handlers import values_of_page
 from tutumd.web.pages.rendering import render
 from tutumd.web.pages.visitors import Reader
@@ -27,23 +27,20 @@ CallNumber = Annotated[int, Path(ge=1, le=2**62)]
 def list_groups(request: Request, visitor: Reader) -> Response:
     """Show the visitor's groups."""
     web = context(request)
-    found = web.store.groups(visitor, Query(limit=_MAX_GROUPS))
+    found = web.store.handlers(visitor, "", Query(limit=_MAX_GROUPS))
     return render(
         request,
         "groups.html",
-        groups=[
-            (each, describe_selector(each.selector), judge_handler(as_handler(each), web.clock()))
-            for each in found.objects
-        ],
+        groups=[(each, describe_selector(each.selector), judge_handler(each, web.clock())) for each in found.objects],
         has_more=found.total > _MAX_GROUPS,
         may_create=visitor.may(Scope.OPERATE),
     )
 
 
 @router.get(GROUP_BASE)
-def show_group(found: ReadGroup, outcome: str = "") -> Response:
+def show_group(found: ReadSubject, outcome: str = "") -> Response:
     """Show a group without its URL."""
-    group = found.group
+    group = found.handler
     of_group = Query(filters={"handler": str(group.number)}, limit=_CALLS)
     calls = found.web.store.group_calls(found.visitor, of_group).objects
     return render(
@@ -59,7 +56,7 @@ def show_group(found: ReadGroup, outcome: str = "") -> Response:
     )
 
 
-def _find_service(found: FoundGroup, uuid: str) -> Service | None:
+def _find_service(found: Found, uuid: str) -> Service | None:
     with suppress(NotFoundError):
         return found.web.store.service(found.visitor, uuid)
     return None
@@ -72,7 +69,7 @@ def show_call(request: Request, visitor: Reader, call_number: CallNumber) -> Res
     call = store.group_call(visitor, call_number)
     has_group = False
     with suppress(NotFoundError):
-        has_group = bool(store.group(visitor, call.group_number))
+        has_group = bool(store.handler(visitor, "", call.group_number))
     return render(
         request,
         "group_call.html",

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from shlex import quote
+from types import MappingProxyType
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -14,6 +15,8 @@ from tutumd.application import handlers as rules
 from tutumd.application.admission.encryption import PlaceholderCipher
 from tutumd.application.admission.evaluate import check_operation, parse_options, read_stored
 from tutumd.application.admission.fields import DEFAULTS, FIELDS, GROUPS, HandlerField
+from tutumd.application.admission.json_checks import check_name
+from tutumd.application.groups import show_fields
 from tutumd.errors import ConflictError, InvalidInputError, NotFoundError, SettingsError
 from tutumd.model import Handler, Operation, Service, User
 from tutumd.web.context import context, parse_uuid
@@ -28,7 +31,7 @@ from tutumd.web.pages.form_inputs import (
     write_example,
     write_texts,
 )
-from tutumd.web.pages.handler_routes import BASE, ChangedHandler, Found, FoundHandler
+from tutumd.web.pages.handler_routes import BASE, ChangedSubject, Found
 from tutumd.web.pages.rendering import go_to, render
 from tutumd.web.pages.visitors import Operator, SentForm, fingerprint
 
@@ -45,51 +48,57 @@ def show_new(request: Request, visitor: Operator, service_uuid: str) -> Response
 def create_handler(request: Request, visitor: Operator, service_uuid: str, form: SentForm) -> Response:
     """Create a handler, and show it. If the same form is sent again, nothing is created."""
     service = context(request).store.service(visitor, parse_uuid(service_uuid))
-    made, _, errors = create_from_form(request, visitor, service, form, fingerprint(form))
+    made, _, errors = create_from_form(request, visitor, service.uuid, form, fingerprint(form))
     if made is None:
         return _show_new(request, service, form, errors)
     return go_to(request, f"/service/{service.uuid}/handler/{made.number}/", "created")
 
 
 def create_from_form(
-    request: Request, visitor: User, service: Service, texts: Mapping[str, str], form_sha256: str
+    request: Request,
+    visitor: User,
+    service_uuid: str,
+    texts: Mapping[str, str],
+    form_sha256: str,
+    of_group: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[Handler | None, bool, dict[str, str]]:
-    """Create a handler once, and return it and whether it is new; or None and the errors by the names of fields, with
-    `""` for the form as a whole.
+    """Create a handler or a group once, and return it and whether it is new; or None and the errors by the names of
+    fields, with `""` for the form as a whole.
+
+    Args:
+        service_uuid: Empty for a group.
+        of_group: The fields that only groups have, as JSON.
     """
     web = context(request)
-    document, errors = read_form(texts, None, web.clock())
+    document, errors = read_form(texts, None if service_uuid else blank_group(web.clock()), web.clock())
     if errors:
         return None, False, errors
+    document |= of_group
     try:
-        made, is_new = rules.create_once(
-            web.store,
-            visitor,
-            service.uuid,
-            document,
-            form_sha256,
-            cipher=web.cipher,
-            now=web.clock(),
-            issuers=web.allowed_issuers,
-        )
-    except (InvalidInputError, ConflictError) as error:
+        made, is_new = rules.create_once(web.store, visitor, service_uuid, document, form_sha256, web.handler_fields)
+    except (InvalidInputError, NotFoundError, ConflictError) as error:
         return None, False, {error.field: str(error)}
     return made, is_new, {}
 
 
+def blank_group(now: datetime) -> Handler:
+    """Return the group whose form is that of a new group."""
+    return Handler(uuid="", service_uuid="", created=now)
+
+
 @router.get(f"{BASE}edit/")
-def show_edit(found: ChangedHandler) -> Response:
+def show_edit(found: ChangedSubject) -> Response:
     """Show the form of a handler."""
     return _show_edit(found)
 
 
 @router.post(f"{BASE}edit/")
-def change_handler(found: ChangedHandler, form: SentForm) -> Response:
+def change_handler(found: ChangedSubject, form: SentForm) -> Response:
     """Change the fields that differ in the form, and show the handler."""
     document, errors = read_form(form, found.handler, found.web.clock())
     if errors:
         return _show_edit(found, form, errors)
-    is_current = form.get("seen") == _fingerprint(found.handler)
+    is_current = form.get("seen") == identify_fields(found.handler)
     return save(found, document, is_current, lambda errors, status: _show_edit(found, form, errors, status))
 
 
@@ -136,7 +145,7 @@ def _show_new(
 
 
 def _show_edit(
-    found: FoundHandler, typed: Mapping[str, str] | None = None, errors: dict[str, str] | None = None, status: int = 400
+    found: Found, typed: Mapping[str, str] | None = None, errors: dict[str, str] | None = None, status: int = 400
 ) -> Response:
     return render(
         found.request,
@@ -153,7 +162,7 @@ def form_values(handler: Handler | None, typed: Mapping[str, str] | None, errors
         "groups": make_form(handler, typed=typed, errors=errors),
         "errors": errors,
         "typed_name": (handler and handler.name) or "" if typed is None else typed.get("name", ""),
-        "seen": _fingerprint(handler) if handler else "",
+        "seen": identify_fields(handler) if handler else "",
         "options_of": _options_of,
     }
 
@@ -167,9 +176,9 @@ def _options_of(each: Input) -> list[tuple[str, str]]:
     ]
 
 
-def _fingerprint(handler: Handler) -> str:
+def identify_fields(handler: Handler) -> str:
     """Return a text that changes when somebody changes the name or a field."""
-    return fingerprint(handler.name, rules.public_options(handler))
+    return fingerprint(handler.name, show_fields(handler), rules.public_options(handler))
 
 
 def make_form(
@@ -222,7 +231,7 @@ def read_form(
         errors["operation"] = str(error)
     try:
         if typed.get("name", before) != before:
-            document["name"] = rules.check_name(typed["name"] or None)
+            document["name"] = check_name(typed["name"] or None)
     except InvalidInputError as error:
         errors["name"] = str(error)
     for field in FIELDS.values():

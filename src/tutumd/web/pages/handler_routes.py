@@ -1,25 +1,27 @@
-"""Shared parts of all pages of handlers: the handler of an address, and the operations of a visitor on it."""
+"""Shared parts of all pages of handlers and groups: the subject of an address, and what a visitor may do with it."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from shlex import quote
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any
 
 from fastapi import Depends, Path, Request
 
 from tutumd.application import handlers as rules
 from tutumd.errors import ConflictError, NotFoundError
 from tutumd.model import Delivery, DeliveryOutcome, Handler, Page, Query, Scope, Service, User
-from tutumd.model.groups import GroupCall
 from tutumd.web.auth import needs
 from tutumd.web.context import WebContext, context, parse_uuid
+from tutumd.web.messages.groups import describe_selector
 from tutumd.web.pages.rendering import start_of_urls
 from tutumd.web.pages.service_buttons import name_in_command
 from tutumd.web.pages.visitors import require_visitor
 from tutumd.web.uris import call_uri
 
 BASE = "/service/{service_uuid}/handler/{number}/"
+GROUP_BASE = "/groups/{number}/"
+GROUP_CRUMBS = [("Services", "/services/"), ("Groups", "/groups/")]
 Number = Annotated[int, Path(ge=1, lt=2**31)]
 
 
@@ -31,27 +33,20 @@ class HandlerGoneError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found(ABC):
-    """The subject of a page: a handler of a service, or a group as a handler.
+class Found:
+    """The subject of a page: a handler of a service, or a group.
 
     Attributes:
-        kind: The word for the subject.
-        watch: The address, below its page, of the page on which the first call arrives; empty if there is none.
-        obstacle: Why no delivery can be redelivered here; empty if they can.
         words: The words that name it in commands, quoted for a shell: a handler's service, and its own name.
         place: The address of the subject's page, without the path of the public URL.
         crumbs: The pages above it: labels and addresses, without the path of the public URL.
         target: What a call redeploys, for sentences.
     """
 
-    kind: ClassVar[str] = "handler"
-    watch: ClassVar[str] = "connect/"
-    obstacle: ClassVar[str] = ""
-
     request: Request
     visitor: User
     handler: Handler
-    words: tuple[str, ...]
+    words: Sequence[str]
     place: str
     crumbs: Sequence[tuple[str, str]]
     target: str
@@ -62,9 +57,19 @@ class Found(ABC):
         return context(self.request)
 
     @property
-    @abstractmethod
+    def kind(self) -> str:
+        """The word for the subject."""
+        return "handler" if self.handler.service_uuid else "group"
+
+    @property
+    def watch(self) -> str:
+        """The address, below its page, of the page on which the first call arrives; empty if there is none."""
+        return "connect/" if self.handler.service_uuid else ""
+
+    @property
     def call_url(self) -> str:
         """The complete URL, which is a password: with the public URL, else with the visitor's address of the server."""
+        return start_of_urls(self.request) + call_uri(self.handler.service_uuid, self.handler.uuid)
 
     def result(self, key: str) -> str:
         """Return the key of the sentence that a page shows after a button was pressed."""
@@ -95,93 +100,58 @@ class Found(ABC):
             words += [" # its UUID is in:", words[0], "list", *self.words[:-1]]
         return " ".join(words)
 
-    @abstractmethod
     def deliveries(
         self, limit: int, *, outcome: DeliveryOutcome | None = None, before: int | None = None
     ) -> tuple[Delivery, ...]:
         """Return the newest deliveries with a number below `before`."""
-
-    def group_calls(self, delivery: Delivery) -> tuple[GroupCall, ...]:
-        """Return the group call that a delivery has made, with those of the same transaction."""
-        return ()
-
-    @abstractmethod
-    def delivery(self, number: int) -> Delivery:
-        """Return a delivery with its content. Raises NotFoundError."""
-
-    @abstractmethod
-    def change(self, document: Mapping[str, Any]) -> None:
-        """Change fields. Raises as `handlers.change` or `groups.change`."""
-
-    @abstractmethod
-    def rotate(self, grace_s: int) -> None:
-        """Give it a new URL. Raises NotFoundError."""
-
-    @abstractmethod
-    def revoke(self) -> None:
-        """Revoke it. Raises NotFoundError."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FoundHandler(Found):
-    """The handler of a page's address, with its service."""
-
-    service: Service
-
-    @property
-    def call_url(self) -> str:
-        return start_of_urls(self.request) + call_uri(self.service.uuid, self.handler.uuid)
-
-    def deliveries(
-        self, limit: int, *, outcome: DeliveryOutcome | None = None, before: int | None = None
-    ) -> tuple[Delivery, ...]:
-        query = Query.newest(
-            limit, service=self.service.uuid, handler=self.handler.number, outcome=outcome, number__lt=before
-        )
+        service_uuid, number = self.handler.service_uuid, self.handler.number
+        subject = {"service": service_uuid, "handler": number} if service_uuid else {"group": number}
+        query = Query.newest(limit, **subject, outcome=outcome, number__lt=before)
         return self.web.store.deliveries(self.visitor, query).objects
 
     def delivery(self, number: int) -> Delivery:
-        return self.web.store.delivery(self.visitor, self.service.uuid, self.handler.uuid, number)
+        """Return a delivery with its content. Raises NotFoundError."""
+        return self.web.store.delivery(self.visitor, self.handler.service_uuid, self.handler.uuid, number)
 
     def change(self, document: Mapping[str, Any]) -> None:
+        """Change fields. Raises as `handlers.change`."""
+        web, handler = self.web, self.handler
         rules.change(
-            self.web.store,
+            web.store,
             self.visitor,
-            self.service.uuid,
-            self.handler.uuid,
+            handler.service_uuid,
+            handler.uuid,
             document,
-            cipher=self.web.cipher,
-            now=self.web.clock(),
-            issuers=self.web.allowed_issuers,
+            web.handler_fields,
             keeps_names_apart=True,
         )
 
-    def rotate(self, grace_s: int) -> None:
-        web = self.web
-        rules.rotate(web.store, self.visitor, self.service.uuid, self.handler.uuid, grace_s, now=web.clock())
 
-    def revoke(self) -> None:
-        self.web.store.delete_handler(self.visitor, self.service.uuid, self.handler.uuid)
-
-
-def find_handler(request: Request, visitor: User, number: int) -> FoundHandler:
-    """Return a handler of the service of the address. Raises NotFoundError or HandlerGoneError."""
+def find_subject(request: Request, visitor: User, service_uuid: str, number: int) -> Found:
+    """Return a handler of a service; without a service, a group. Raises NotFoundError or HandlerGoneError."""
     store = context(request).store
-    service = store.service(visitor, parse_uuid(request.path_params["service_uuid"]))
+    service = store.service(visitor, service_uuid) if service_uuid else None
     try:
-        handler = store.handler(visitor, service.uuid, number)
+        handler = store.handler(visitor, service_uuid, number)
     except NotFoundError:
+        if service is None:
+            raise
         raise HandlerGoneError(service) from None
-    word = choose_word(handler.name or "", "HANDLER", lambda query: store.handlers(visitor, service.uuid, query))
-    return FoundHandler(
+    unknown = "HANDLER" if service else "GROUP"
+    word = choose_word(handler.name or "", unknown, lambda query: store.handlers(visitor, service_uuid, query))
+    words, place, crumbs = [word], f"/groups/{number}/", GROUP_CRUMBS
+    if service is not None:
+        words.insert(0, quote(name_in_command(store, visitor, service)))
+        place = f"/service/{service.uuid}/handler/{number}/"
+        crumbs = [("Services", "/services/"), (service.full_name, f"/service/{service.uuid}/")]
+    return Found(
         request=request,
         visitor=visitor,
         handler=handler,
-        words=(quote(name_in_command(store, visitor, service)), word),
-        place=f"/service/{service.uuid}/handler/{number}/",
-        crumbs=[("Services", "/services/"), (service.full_name, f"/service/{service.uuid}/")],
-        target=service.full_name,
-        service=service,
+        words=words,
+        place=place,
+        crumbs=crumbs,
+        target=service.full_name if service else describe_selector(handler.selector),
     )
 
 
@@ -192,23 +162,22 @@ def choose_word(name: str, unknown: str, search: Callable[[Query], Page[Any]]) -
     return unknown
 
 
-_F = TypeVar("_F", bound=Found)
-
-
-def found_with(find: Callable[[Request, User, int], _F], scope: Scope) -> Callable[..., Iterator[_F]]:
-    """Return the dependency of a route about a handler or a group that requires a scope.
+def _found_with(scope: Scope) -> Callable[..., Iterator[Found]]:
+    """Return the dependency of a route about the handler or group of its address that requires a scope.
 
     If the subject gets a new URL during the request, the request is refused.
     """
 
     def depend(
         request: Request, visitor: Annotated[User, Depends(needs(scope, require_visitor))], number: Number
-    ) -> Iterator[_F]:
-        found = find(request, visitor, number)
+    ) -> Iterator[Found]:
+        service = request.path_params.get("service_uuid")
+        find = partial(find_subject, request, visitor, parse_uuid(service) if service else "", number)
+        found = find()
         try:
             yield found
         except NotFoundError:
-            if find(request, visitor, number).handler.uuid != found.handler.uuid:
+            if find().handler.uuid != found.handler.uuid:
                 raise ConflictError(
                     f"somebody gave this {found.kind} a new URL at the same moment, and what you did changed nothing:"
                     " go back, load the page again, and repeat it"
@@ -218,9 +187,15 @@ def found_with(find: Callable[[Request, User, int], _F], scope: Scope) -> Callab
     return depend
 
 
-ReadHandler = Annotated[FoundHandler, Depends(found_with(find_handler, Scope.READ))]
-CalledHandler = Annotated[FoundHandler, Depends(found_with(find_handler, Scope.CALL))]
-ChangedHandler = Annotated[FoundHandler, Depends(found_with(find_handler, Scope.OPERATE))]
+ReadSubject = Annotated[Found, Depends(_found_with(Scope.READ))]
+CalledSubject = Annotated[Found, Depends(_found_with(Scope.CALL))]
+ChangedSubject = Annotated[Found, Depends(_found_with(Scope.OPERATE))]
+
+
+def query_group_calls(delivery: Delivery) -> Query:
+    """Return the query for the calls of a group in the transaction of a delivery, whose time they have."""
+    at = delivery.received
+    return Query.newest(20, handler=delivery.handler_number, received__gte=at, received__lte=at)
 
 
 def read_outcome(text: str) -> DeliveryOutcome | None:

@@ -13,8 +13,16 @@ from tutumd.errors import InvalidInputError, NotFoundError
 from tutumd.web.messages.deliveries import VERDICT_STATUSES, describe_wish, write_reason, write_reasons
 from tutumd.web.messages.handlers import OPERATION_VERBS, describe, judge_handler
 from tutumd.web.messages.sender_guide import write_call
-from tutumd.web.pages.group_routes import GROUP_BASE, CalledSubject, ChangedSubject, ReadSubject
-from tutumd.web.pages.handler_routes import BASE, Found, ReadHandler, outcome_filters, read_outcome
+from tutumd.web.pages.handler_routes import (
+    BASE,
+    GROUP_BASE,
+    CalledSubject,
+    ChangedSubject,
+    Found,
+    ReadSubject,
+    outcome_filters,
+    read_outcome,
+)
 from tutumd.web.pages.rendering import go_to, render
 from tutumd.web.pages.visitors import Form, SentForm, fingerprint
 
@@ -25,7 +33,7 @@ GRACES_S = {"0": 0, "1h": 3600, "1d": 86_400, "7d": 604_800}
 
 
 @router.get(BASE)
-def show_handler(found: ReadHandler, outcome: str = "") -> Response:
+def show_handler(found: ReadSubject, outcome: str = "") -> Response:
     """Show a handler without its URL."""
     return render(found.request, "handler.html", **found.values, **values_of_page(found, outcome))
 
@@ -89,8 +97,9 @@ def rotate_handler(found: ChangedSubject, form: SentForm) -> Response:
         raise InvalidInputError(f"grace must be one of {', '.join(GRACES_S)}, got {grace[:20]!r}")
     if form.get("url_id", "") == fingerprint(found.handler.uuid):
         # The form was sent twice at the same time, or the handler was revoked, which its page reports.
+        web, handler = found.web, found.handler
         with suppress(NotFoundError):
-            found.rotate(GRACES_S[grace])
+            rules.rotate(web.store, found.visitor, handler.service_uuid, handler.uuid, GRACES_S[grace], now=web.clock())
     return go_to(found.request, found.place, found.result("rotated"))
 
 
@@ -98,7 +107,7 @@ def rotate_handler(found: ChangedSubject, form: SentForm) -> Response:
 @router.post(f"{GROUP_BASE}revoke/")
 def revoke_handler(found: ChangedSubject) -> Response:
     """Revoke the handler, and show its service, or the other groups."""
-    found.revoke()
+    found.web.store.delete_handler(found.visitor, found.handler.service_uuid, found.handler.uuid)
     return go_to(found.request, found.crumbs[-1][1], found.result("revoked"))
 
 
