@@ -1,6 +1,6 @@
 """Phases of a swap, from the start of the new containers to the removal of the old ones."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 
@@ -14,7 +14,7 @@ from tutumd.engines.docker.look.snapshot import base_image
 from tutumd.engines.docker.plan.config import without_default_bridge
 from tutumd.engines.docker.plan.images import remove_superseded
 from tutumd.engines.docker.plan.journal import RedeployJournal, Swap, SwapStep
-from tutumd.engines.labels import Json, ServiceLabels
+from tutumd.engines.labels import ServiceLabels
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.errors import Cause, EngineRefusedError, ReasonCode, code_of
 from tutumd.model import Phase
@@ -203,7 +203,11 @@ class SwapPhases:
         ours = {container_id for swap in self.journal.swaps for container_id in (swap.old, swap.spare, swap.new)}
         if self._labels.drain_s is not None:
             return bool(networks)
-        return any(_is_shared(self._api.network(name), ours) for name in networks)
+        # On a swarm, the others may run on other nodes, which this engine does not list.
+        return any(
+            network.get("Scope") == "swarm" or not ours.issuperset(network.get("Containers") or ())
+            for network in map(self._api.network, networks)
+        )
 
     def _set_aside(self, swap: Swap) -> None:
         """Stop a dependent. A server that has lost its journal recognizes it by its name and starts it again.
@@ -284,8 +288,3 @@ class SwapPhases:
     def _save(self, journal: RedeployJournal) -> None:
         self.journal = journal
         self._run.save(asdict(journal))
-
-
-def _is_shared(network: Json, ours: Collection[str]) -> bool:
-    """Return whether a network has containers other than `ours`, or may have them on other nodes of a swarm."""
-    return network.get("Scope") == "swarm" or any(other not in ours for other in network.get("Containers") or ())

@@ -227,11 +227,8 @@ def other_holder(context: ActionContext, swap: Swap) -> InspectedContainer | Non
 
 def park(context: ActionContext, swap: Swap) -> None:
     """Stop the old container so that nothing starts it again."""
-    while (step := park_step(old := context.api.container(swap.old))) is not None:
-        if old is not None and step.verb == "stop":
-            context.api.stop(old.id, context.run, old)
-        else:
-            context.api.apply(step, context.run)
+    while (step := park_step(context.api.container(swap.old))) is not None:
+        context.api.apply(step, context.run)
 
 
 def hide(context: ActionContext, swap: Swap) -> None:

@@ -82,8 +82,7 @@ class ActionContext:
             if not left:
                 return None
             if is_over:
-                container = self.api.container(left[0])
-                state = "healthy" if container is not None and container.health else "running steadily"
+                state = "healthy" if self.looks[left[0]].health else "running steadily"
                 return left[0], unfinished(self.run, f"it is not {state} yet")
             self.run.sleep(_POLL_S)
 
