@@ -247,12 +247,11 @@ def _reattach(context: ActionContext, step: SwapStep) -> None:
     Engine API NetworkConnect: an address can be chosen only in a network that was created with a subnet. Otherwise the
     engine mostly assigns the lowest free address, which is the same address again.
     """
-    refusal = ""
-    for choice in (step, replace(step, endpoint={**(step.endpoint or {}), "IPAMConfig": {}})):
+    try:
+        context.api.apply(step, context.run)
+    except EngineRefusedError:
+        any_address = replace(step, endpoint={**(step.endpoint or {}), "IPAMConfig": {}})
         try:
-            context.api.apply(choice, context.run)
+            context.api.apply(any_address, context.run)
         except EngineRefusedError as error:
-            refusal = str(error)
-        else:
-            return
-    context.run.log(f"open connections of the old container are cut: {refusal}")
+            context.run.log(f"open connections of the old container are cut: {error}")
