@@ -120,7 +120,7 @@ def redeploy_service(
     """
     override = is_set(request, "override")
     if is_set(request, "dry_run"):
-        plan = web.ask_engine(viewer, partial(rules.plan, web.store, viewer, uuid))
+        plan = web.ask_engine(viewer, partial(rules.plan, web.store, web.store.service(viewer, uuid)))
         return JsonResponse(PLAN.model_validate(plan).model_dump())
     require_scope(viewer, Scope.OPERATE if override else Scope.CALL)
     return _act(web, request, response, viewer, uuid, Verb.REDEPLOY, override=override)
