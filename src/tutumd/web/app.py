@@ -2,7 +2,6 @@
 
 import re
 import time
-from typing import Any
 from urllib.parse import unquote
 
 import structlog
@@ -14,26 +13,21 @@ from tutumd.web.access_log import log_request, mark_call
 from tutumd.web.api import (
     docs,
     freeze,
-    group_objects,
     groups,
     handlers,
     keys,
     notifications,
     rollbacks,
-    schemas,
     server,
     services,
 )
-from tutumd.web.api.handler_objects import CALL
-from tutumd.web.api.objects import ERROR
-from tutumd.web.body import components
 from tutumd.web.call.endpoint import CALL_PATH, CallEndpoint
 from tutumd.web.call.fast_path import NO_STORE, FastPath, Respond
 from tutumd.web.context import WebContext
 from tutumd.web.pages.cookies import keep_own_cookies
 from tutumd.web.pages.live import LivePages
 from tutumd.web.pages.site import create_site
-from tutumd.web.uris import ACTION_HEADER, PREFIX
+from tutumd.web.uris import PREFIX
 
 _SLASHES = re.compile(r"/{2,}")
 _OF_API = re.compile(r"/(api|metrics|healthz|readyz)(/|$)")
@@ -41,52 +35,6 @@ _OF_API = re.compile(r"/(api|metrics|healthz|readyz)(/|$)")
 _PAGE_PATH = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)*/?")
 MAX_QUERY_PARTS = 1_000  # parameters and escaped bytes in the query of a request that is not a call
 _STACK_AND_NAME = re.compile(r"(?i)/+api/+v1/+service/+[^/]*%2f[^/]*")
-
-_RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {"model": ERROR, "description": text}
-    for status, text in {
-        400: "Wrong input: the text says what was wanted and what was found",
-        401: "Credentials are missing or wrong",
-        403: "The key lacks the scope; only admins may do this; or a page of another site sent Basic credentials",
-        404: "No such object, or it is not yours",
-        408: "The body was not complete in time",
-        409: "The object cannot do this now: the text says why",
-        413: "The body is too long",
-        429: "Too many wrong keys came from this address, or too many calls: try again after `Retry-After` seconds",
-        503: "Not possible now: try again after `Retry-After` seconds",
-        504: "No worker responded within 10 s",
-    }.items()
-}
-
-_CALL_RESPONSES = {
-    200: "`Skipped`: the call does not count, or the hold of a rollback lasts; with `wait`: `Success`",
-    400: "Wrong input: the text says what was wanted and what was found",
-    401: "The signature or token of the sender is missing or wrong",
-    404: "No such handler, or it cannot be called now or from there",
-    408: "The body was not complete in time",
-    409: "ROLLBACK: there is no older version, or the service cannot be rolled back; a group: more than 50 services are"
-    " selected, or they depend on each other in a cycle",
-    413: "The body is too long",
-    429: "Too many calls: try again after `Retry-After` seconds",
-    502: "With `wait`: `Failed` or `Canceled`, and why",
-    503: "Not accepted: try again after `Retry-After` seconds",
-    504: "With `wait`: not ended yet; the action goes on",
-}
-
-
-_BODIES = (
-    schemas.ServiceIn,
-    schemas.ServicePatch,
-    schemas.RollbackIn,
-    schemas.HoldIn,
-    schemas.ApiKeyIn,
-    schemas.HandlerIn,
-    schemas.RotateIn,
-    schemas.TestIn,
-    schemas.TargetIn,
-    freeze.FreezeIn,
-    group_objects.GroupIn,
-)
 
 
 def create_app(context: WebContext, version: str) -> ASGIApp:
@@ -100,7 +48,7 @@ def create_app(context: WebContext, version: str) -> ASGIApp:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        responses=_RESPONSES,
+        responses=docs.RESPONSES,
         exception_handlers=errors.EXCEPTION_HANDLERS,
         default_response_class=errors.JsonResponse,
     )
@@ -118,7 +66,6 @@ def create_app(context: WebContext, version: str) -> ASGIApp:
         docs.router,
     ):
         app.include_router(router)
-    _document_calls(app)
     endpoint = CallEndpoint(context)
     site = LivePages(create_site(context, version), context) if context.has_dashboard else None
     return _Front(errors.LastResort(app), site, endpoint, FastPath(context, endpoint), context)
@@ -142,9 +89,6 @@ class _Front:
         return self._fast_path.handle(scope, body, respond)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
         began, status, headers = time.monotonic(), 0, dict[bytes, bytes]()
         request_id = access_log.choose(access_log.parse(scope["headers"]), scope["path"])
 
@@ -205,87 +149,3 @@ class _Front:
             path += "/"
         scope["path"] = path
         await self._app(scope, receive, send)
-
-
-def _document_calls(app: FastAPI) -> None:
-    """Add the parts to the OpenAPI document that FastAPI cannot know: request bodies, the call endpoint, the
-    credentials.
-    """
-    generate = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = generate()
-        path = f"{PREFIX}/service/{{service_uuid}}/webhook/handler/{{handler_uuid}}/call/"
-        if path in document["paths"]:
-            return document
-        for route, operations in document["paths"].items():
-            for method, operation in operations.items():
-                # FastAPI documents 422 for invalid input, which is 400 here.
-                for status in {422, *_RESPONSES} - _possible_errors(method, route, operation):
-                    operation["responses"].pop(str(status), None)
-        names = ["service_uuid", "handler_uuid"]
-        document["paths"][path] = _describe_call(names, "Perform the handler's operation.", "call")
-        document["paths"][f"{path}{{amount}}/"] = _describe_call(
-            [*names, "amount"], "The same; SCALEUP adds `amount` containers, 1 to 100.", "call_with_amount"
-        )
-        document["paths"][f"{PREFIX}/webhook/group/{{handler_uuid}}/call/"] = _describe_call(
-            ["handler_uuid"], "Redeploy the services of the group.", "call_group", "GroupAcceptedOut"
-        )
-        document["components"]["schemas"] |= components([*_BODIES, CALL, group_objects.ACCEPTED])
-        document["components"]["securitySchemes"] = {
-            "ApiKey": {
-                "type": "apiKey",
-                "in": "header",
-                "name": "Authorization",
-                "description": "`ApiKey USER:KEY`",
-            },
-            "Basic": {"type": "http", "scheme": "basic", "description": "User and API key"},
-        }
-        document["security"] = [{"ApiKey": []}, {"Basic": []}]
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign] # FastAPI documents this way to extend the document
-
-
-def _possible_errors(method: str, path: str, operation: dict[str, Any]) -> set[int]:
-    """Return the possible error statuses of a route."""
-    if path in ("/healthz", "/readyz"):
-        return {503} if path == "/readyz" else set()
-    statuses = {400, 404, 503}
-    if "security" not in operation:
-        statuses |= {401, 403, 429}
-    if "requestBody" in operation:
-        statuses |= {408, 413}
-    changes = ("/v1/service/", "/apikey/", "/cancel/", "/abandon/", "/retry/")
-    if "/service/{" in path or "/group/" in path or (method == "post" and path.endswith(changes)):
-        statuses.add(409)
-    if path.endswith(("/service/{uuid}/logs/", "/redeploy/")):
-        statuses.add(504)
-    return statuses
-
-
-def _describe_call(path_names: list[str], summary: str, operation_id: str, schema: str = "CallOut") -> dict[str, Any]:
-    text = {"type": "string"}
-    return {
-        "post": {
-            "tags": ["webhook handlers"],
-            "summary": summary,
-            "description": "No credentials; any body up to 1 MiB. 202 once the call is on disk. With `?wait=S` (0 to"
-            " 600) or `Prefer: wait=S` the response comes when the action has ended: 200, 502 if it failed, 504 if it"
-            " goes on; its body is that of `status_url`. A call that does not match a filter: 200, `Skipped`.",
-            "operationId": operation_id,
-            "security": [],
-            "parameters": [
-                *({"name": name, "in": "path", "required": True, "schema": text} for name in path_names),
-                *({"name": name, "in": "query", "schema": text} for name in ("wait", "tag")),
-            ],
-            "responses": {
-                "202": {
-                    "description": "Accepted",
-                    "headers": {ACTION_HEADER: {"schema": text}},
-                    "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}},
-                },
-                **{str(status): {"description": meaning} for status, meaning in _CALL_RESPONSES.items()},
-            },
-        }
-    }
