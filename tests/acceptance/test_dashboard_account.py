@@ -110,7 +110,7 @@ def test_a_key_lasts_no_longer_than_the_one_that_makes_it(live_server: LiveServe
     add_member(live_server, "short-lived")
     member = add_limited_key(live_server, "short-lived", expires=datetime.now(UTC) + timedelta(days=30))
     page = signed_in(live_server, member.name, member.key).get("/account/").submit("Make a key", expires="90d")
-    assert page.status == 400
+    assert page.status == 403
     assert "your key expires at" in find_card(page, "Make a key").text
 
 

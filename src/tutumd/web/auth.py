@@ -71,10 +71,10 @@ def check_origin(request: Request, public_host: str, *, is_form: bool = False) -
         raise ForbiddenError("a page of another site sent this: send it from a page of this server, or with ApiKey")
 
 
-def needs(scope: Scope, identify: Callable[[Request], User] = _authenticate) -> Callable[[User], Awaitable[User]]:
+def needs(scope: Scope) -> Callable[[User], Awaitable[User]]:
     """Return a dependency for routes that require a user with a scope. A request is identified once."""
 
-    async def authenticate(user: Annotated[User, Depends(identify)]) -> User:
+    async def authenticate(user: Annotated[User, Depends(_authenticate)]) -> User:
         require_scope(user, scope)
         return user
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tutumd.model import Action, ActionState, LogLine, Phase, Verb
-from tutumd.web.messages.timeline import Step, build
+from tutumd.web.messages.actions import Step, build
 
 ASKED = datetime(2026, 1, 1, tzinfo=UTC)
 

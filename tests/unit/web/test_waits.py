@@ -7,7 +7,7 @@ from typing import Any
 from tutumd.errors import Reason
 from tutumd.model import Hold, HoldKind
 from tutumd.model.freeze import NewFreezeWindow
-from tutumd.web.messages.holds import describe_wait
+from tutumd.web.messages.actions import describe_wait
 
 END = datetime(2026, 12, 1, 18, tzinfo=UTC)
 WINDOW = NewFreezeWindow(begins="Fri 16:00", ends="Mon 06:00", tz="Europe/Berlin")

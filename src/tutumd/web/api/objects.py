@@ -5,8 +5,8 @@ from typing import Any
 from tutumd.application.queries import write_date
 from tutumd.model import Phase, Verb
 from tutumd.web.api.schemas import DateOf2015, Moment, Shown, describe, plain_list
+from tutumd.web.messages.actions import write_hold
 from tutumd.web.messages.deliveries import write_reason
-from tutumd.web.messages.holds import write_hold
 from tutumd.web.uris import PREFIX, action_uri, uri
 
 _ACTION_NAMES = {

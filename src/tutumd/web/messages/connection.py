@@ -210,7 +210,7 @@ def _skipped(sender: Sender, handler: Handler, delivery: Delivery, signature: Ch
 def _fix_events(sender: Sender) -> str:
     events = next(iter(sender.events.values()), "")
     chosen = f" ({events.rstrip('.')})" if events else ""
-    json_needed = " as application/json" if sender.sends_content_type else ""
+    json_needed = " as application/json" if "application/json" in dict(sender.entries).values() else ""
     return f"Configure {sender.name} to send these events{chosen}{json_needed}."
 
 

@@ -54,7 +54,6 @@ class Sender:
         issuer: Kind of the issuer of its identity tokens; None if it has none.
         job: What to do with the job to paste if it calls with identity tokens.
         proof_field: Location of the secret at the sender.
-        sends_content_type: Whether its form has a content type, which must be JSON.
         tag_source: Expression that returns the pushed image tag.
         names_repository: Whether one of its webhooks may serve several repositories.
         operations: The possible operations of a call; the first is the default.
@@ -77,7 +76,6 @@ class Sender:
     job: str = ""
     proof_field: str = ""
     label: str = ""
-    sends_content_type: bool = False
     tag_source: str = ""
     names_repository: bool = False
     operations: tuple[Operation, ...] = (Operation.REDEPLOY,)
@@ -114,7 +112,6 @@ _SENDERS = (
         kinds=_PUSHES,
         verify={"preset": "github"},
         proof_field="Secret",
-        sends_content_type=True,
         place=f"In the repository: {_ADD_GITHUB}",
         entries=(
             ("Payload URL", Blank.URL),
@@ -152,7 +149,6 @@ _SENDERS = (
         kinds=_PUSHES,
         verify={"preset": "forgejo"},
         proof_field="Secret",
-        sends_content_type=True,
         place="In the repository: Settings → Webhooks → Add webhook → Gitea or Forgejo",
         entries=(
             ("Target URL", Blank.URL),
@@ -208,7 +204,6 @@ _SENDERS = (
         kinds=(Kind.IMAGE,),
         verify={"preset": "github"},
         proof_field="Secret",
-        sends_content_type=True,
         # GitHub documents two events for the same push: `registry_package` and the older `package`.
         tag_source="(body.registry_package || body.package).package_version.container_metadata.tag.name",
         names_repository=True,

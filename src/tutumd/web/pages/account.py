@@ -1,7 +1,7 @@
 """Sign-in and sign-out; the account with its sessions and API keys, for admins also all users; and the audit log."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Path, Request
@@ -19,10 +19,9 @@ from tutumd.errors import (
     TutumdError,
     UnauthorizedError,
 )
-from tutumd.model import AuditEntry, AuditEvent, Scope, User, Via
+from tutumd.model import AuditEntry, AuditEvent, Scope, Via
 from tutumd.web.auth import at_origin
 from tutumd.web.context import context
-from tutumd.web.errors import describe_error
 from tutumd.web.pages.rendering import go_to, render, start_of_urls, verb
 from tutumd.web.pages.visitors import (
     PROXY,
@@ -30,6 +29,7 @@ from tutumd.web.pages.visitors import (
     Before,
     Reader,
     SentForm,
+    Visit,
     begin_visit,
     end_session,
     find_visitor,
@@ -55,136 +55,130 @@ _EXPIRIES = (("90d", "90 days"), ("7d", "7 days"), ("365d", "1 year"), ("", "nev
 
 
 @router.get("/account/")
-def show_account(request: Request, visitor: Reader, show: str = "") -> Response:
+def show_account(visit: Reader, show: str = "") -> Response:
     """Show the account: the newest sessions, keys and users, or all."""
-    return render_account(request, visitor, most=None if show == "all" else _NEWEST)
+    return render_account(visit, most=None if show == "all" else _NEWEST)
 
 
 @router.post("/account/key/")
-def make_key(request: Request, visitor: Admin, form: SentForm) -> Response:
+def make_key(visit: Admin, form: SentForm) -> Response:
     """Create an API key, and show it in this response only. If the same form is sent again, nothing is created."""
-    web, document = context(request), {name: form.get(name, "").strip() for name in _FIELDS}
-    owner = form.get("owner", "") or visitor.name
+    document = {name: form.get(name, "").strip() for name in _FIELDS}
+    owner = form.get("owner", "") or visit.user.name
     try:
         key, _ = rules.make_key(
-            web.store, visitor, document, now=web.clock(), user_name=owner, form_sha256=fingerprint(form)
+            visit.store, visit.user, document, now=visit.web.clock(), user_name=owner, form_sha256=fingerprint(form)
         )
     except TutumdError as error:
         if not error.field and not isinstance(error, ConflictError):
             raise
-        status = 400 if error.field else 409
-        return render_account(request, visitor, status, sent=document, owner=owner, errors={error.field: str(error)})
-    return render_account(request, visitor, 201, made=key, owner=owner)
+        return render_account(visit, refused=error, sent=document, owner=owner)
+    return render_account(visit, 201, made=key, owner=owner)
 
 
 @router.post("/account/key/{key_id}/revoke/")
-def revoke_key(request: Request, visitor: Admin, key_id: str, form: SentForm) -> Response:
+def revoke_key(visit: Admin, key_id: str, form: SentForm) -> Response:
     """Revoke one of the visitor's own API keys, or as an admin a key of another `owner`."""
-    rules.revoke_key(context(request).store, visitor, key_id, form.get("owner", "") or None)
-    return go_to(request, "/account/", "key-revoked")
+    rules.revoke_key(visit.store, visit.user, key_id, form.get("owner", "") or None)
+    return visit.go_to("/account/", "key-revoked")
 
 
 @router.post("/account/session/{number}/end/")
-def end_one_session(request: Request, visitor: Admin, number: Annotated[int, Path(ge=1, le=2**62)]) -> Response:
+def end_one_session(visit: Admin, number: Annotated[int, Path(ge=1, le=2**62)]) -> Response:
     """End one of the visitor's own sessions."""
-    require_everything(visitor)
-    if not context(request).store.end_sessions(visitor, number):
+    require_everything(visit.user)
+    if not visit.store.end_sessions(visit.user, number):
         raise NotFoundError(NOT_FOUND)
-    return go_to(request, "/account/", "session-ended")
+    return visit.go_to("/account/", "session-ended")
 
 
 @router.post("/account/sessions/end/")
-def end_other_sessions(request: Request, visitor: Admin) -> Response:
+def end_other_sessions(visit: Admin) -> Response:
     """End all of the visitor's own sessions except the current one."""
-    require_everything(visitor)
-    store = context(request).store
-    for session in store.sessions(visitor.name):
-        if session.number != visitor.access.session:
-            store.end_sessions(visitor, session.number)
-    return go_to(request, "/account/", "sessions-ended")
+    require_everything(visit.user)
+    for session in visit.store.sessions(visit.user.name):
+        if session.number != visit.user.access.session:
+            visit.store.end_sessions(visit.user, session.number)
+    return visit.go_to("/account/", "sessions-ended")
 
 
 @router.post("/account/user/")
-def add_user(request: Request, visitor: Admin, form: SentForm) -> Response:
+def add_user(visit: Admin, form: SentForm) -> Response:
     """Add a user, and show a link that signs the user in."""
-    require_admin(visitor, _FOR_ADMINS)
+    require_admin(visit.user, _FOR_ADMINS)
     name = form.get("name", "").strip()
     try:
-        rules.add_user(context(request).store, name, is_admin=bool(form.get("is_admin")), by=visitor)
+        rules.add_user(visit.store, name, is_admin=bool(form.get("is_admin")), by=visit.user)
     except (ConflictError, InvalidInputError) as error:
-        return render_account(request, visitor, describe_error(error)[0], new_user=name, errors={"user": str(error)})
-    return make_link(request, visitor, {"user": name})
+        return render_account(visit, refused=error, new_user=name, errors={"user": str(error)})
+    return make_link(visit, {"user": name})
 
 
 @router.post("/account/user/link/")
-def make_link(request: Request, visitor: Admin, form: SentForm) -> Response:
+def make_link(visit: Admin, form: SentForm) -> Response:
     """Show a link that signs a user in once. The link is in this response only."""
-    require_admin(visitor, _FOR_ADMINS)
-    web, name = context(request), form.get("user", "")
-    link = start_of_urls(request) + rules.make_login_link(web.store, name, web.clock(), visitor)
-    return render_account(request, visitor, 201, link=link, owner=name)
+    require_admin(visit.user, _FOR_ADMINS)
+    name = form.get("user", "")
+    link = start_of_urls(visit.request) + rules.make_login_link(visit.store, name, visit.web.clock(), visit.user)
+    return render_account(visit, 201, link=link, owner=name)
 
 
 @router.post("/account/user/remove/")
-def remove_user(request: Request, visitor: Admin, form: SentForm) -> Response:
+def remove_user(visit: Admin, form: SentForm) -> Response:
     """Remove a user, whose keys are then refused and whose sessions end."""
-    require_admin(visitor, _FOR_ADMINS)
+    require_admin(visit.user, _FOR_ADMINS)
     try:
-        labelled = context(request).store.remove_user(form.get("user", ""), visitor)
+        labelled = visit.store.remove_user(form.get("user", ""), visit.user)
     except ConflictError as error:
-        return render_account(request, visitor, 409, errors={"user": str(error)})
-    return go_to(request, "/account/", "user-removed-labelled" if labelled else "user-removed")
+        return render_account(visit, refused=error, errors={"user": str(error)})
+    return visit.go_to("/account/", "user-removed-labelled" if labelled else "user-removed")
 
 
-def render_account(
-    request: Request, visitor: User, status: int = 200, most: int | None = _NEWEST, **values: object
-) -> Response:
+def render_account(visit: Visit, status: int = 200, most: int | None = _NEWEST, **values: Any) -> Response:
     """Return the page. Narrow credentials do not show other credentials of their user.
 
     Args:
         most: Rows of each list; None: all.
         values: What is shown only now: `made`, a key of the user `owner`, or `link`, a link that signs in the user
-            `owner`. After an invalid form: `sent`, `owner`, and `errors` by field.
+            `owner`. After an invalid form: `refused`, `sent` and `owner`.
     """
-    store, access = context(request).store, visitor.access
-    users = store.users() if visitor.administers else ()
+    store, access = visit.store, visit.user.access
+    users = store.users() if visit.user.administers else ()
     admins = [user.name for user in users if user.is_admin]
-    known: dict[str, object] = {
+    known: dict[str, Any] = {
         "most": most,
         "limits": describe_limits(access),
         "is_of_proxy": access.credential == PROXY,
-        "sessions": () if access.is_narrow else store.sessions(visitor.name),
-        "keys": rules.list_keys(store, visitor),
+        "sessions": () if access.is_narrow else store.sessions(visit.user.name),
+        "keys": rules.list_keys(store, visit.user),
         "users": users,
-        "all_keys": store.keys() if visitor.administers else (),
+        "all_keys": store.keys() if visit.user.administers else (),
         "last_admin": admins[0] if len(admins) == 1 else "",
         "scopes": [(each.value, f"{each.value}: {text}") for each, text in _SCOPES.items()],
         "expiries": _EXPIRIES,
         "own_key": access.key_sha256,
         "makes_keys": access.scope is Scope.ADMIN and not access.is_narrow,
         "sent": dict.fromkeys(_FIELDS, ""),
-        "errors": {},
         "made": "",
         "link": "",
         "new_user": "",
         "owner": "",
     }
-    return render(request, "account.html", status, **known | values)
+    return visit.render("account.html", status, **known | values)
 
 
 _VIA = {"api": "API", "page": "page", "command": "command"}
 
 
 @router.get("/audit/")
-def show_audit(request: Request, visitor: Reader, before: Before = None) -> Response:
+def show_audit(visit: Reader, before: Before = None) -> Response:
     """Show the audit log, newest first: admins see all entries, members their own. Filters select entries."""
-    web, query = context(request), request.query_params
-    page = web.store.audit(visitor, parse_audit_filters(query), before=before, limit=50)
+    query = visit.request.query_params
+    page = visit.store.audit(visit.user, parse_audit_filters(query), before=before, limit=50)
     sent = {name: query.get(name, "").strip() for name in AUDIT_FILTERS}
     given = {name: text for name, text in sent.items() if text}
-    here = f"{web.public_path}/audit/"
-    return render(
-        request,
+    here = f"{visit.root}/audit/"
+    return visit.render(
         "audit.html",
         entries=page.entries,
         sent=sent,
@@ -216,7 +210,7 @@ def show_sign_in(request: Request, next: str = "") -> Response:
     if find_visitor(request) is not None:
         return _go_on(request, next)
     begin_visit(request)
-    return render(request, "sign_in.html", next=next, user="", error="")
+    return render(request, "sign_in.html", next=next, user="")
 
 
 @router.post("/sign-in/")
@@ -227,7 +221,7 @@ def sign_in(request: Request, form: SentForm) -> Response:
         user = web.sign_ins.authenticate(web.read_client(request.scope), name, form.get("key", "").strip())
     except (UnauthorizedError, TooManyCallsError) as error:
         begin_visit(request)
-        return _refuse(request, error, "sign_in.html", next=after, user=name)
+        return render(request, "sign_in.html", refused=error, next=after, user=name)
     response = _go_on(request, after)
     web.store.add_session(at_origin(request, user, Via.PAGE), make_session(request, response))
     return response
@@ -238,7 +232,7 @@ def show_link(request: Request, token: str) -> Response:
     """Show the button that uses a link: link previews in chats and mails only send GET."""
     find_visitor(request)
     begin_visit(request)
-    return render(request, "sign_in_link.html", error="")
+    return render(request, "sign_in_link.html")
 
 
 @router.post("/sign-in/link/{token}/")
@@ -250,7 +244,7 @@ def use_link(request: Request, token: str) -> Response:
             web.read_client(request.scope), token, make_session(request, response), web.read_origin(request.scope)
         )
     except (UnauthorizedError, TooManyCallsError) as error:
-        return _refuse(request, error, "sign_in_link.html")
+        return render(request, "sign_in_link.html", refused=error)
     return response
 
 
@@ -267,10 +261,3 @@ def sign_out(request: Request) -> Response:
 def _go_on(request: Request, path: str) -> Response:
     """Redirect to one of our pages; a path that is not one of ours redirects to the overview."""
     return go_to(request, path if _OUR_PATH.fullmatch(path) else "/")
-
-
-def _refuse(request: Request, error: TutumdError, template: str, **values: str) -> Response:
-    status, text, headers = describe_error(error)
-    response = render(request, template, status, error=text, **values)
-    response.headers.update(headers)
-    return response

@@ -3,17 +3,15 @@ last pages show what to enter at the sender, and the checks of its first call.
 """
 
 import secrets
-from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from fastapi.responses import Response
 
 from tutumd.application import handlers
 from tutumd.application.target_settings import make_secret as make_signing_secret
-from tutumd.errors import NOT_FOUND, InvalidInputError, NotFoundError
-from tutumd.model import Handler, Query, Scope, Service, User
-from tutumd.web.context import context, parse_uuid
+from tutumd.errors import NOT_FOUND, InvalidInputError, NotFoundError, TutumdError
+from tutumd.model import Handler, Query, Scope, Service
 from tutumd.web.messages.connection import MAX_DELIVERIES, judge_connection
 from tutumd.web.messages.handlers import judge_handler
 from tutumd.web.messages.sender_guide import (
@@ -33,7 +31,7 @@ from tutumd.web.messages.senders import (
     group_senders,
 )
 from tutumd.web.pages.connect_inputs import check_patterns, check_reach, fill_form, list_reaches, propose
-from tutumd.web.pages.handler_form import create_from_form
+from tutumd.web.pages.handler_form import FORM_ERRORS, create_from_form
 from tutumd.web.pages.handler_routes import (
     BASE,
     CalledSubject,
@@ -42,9 +40,8 @@ from tutumd.web.pages.handler_routes import (
     ReadSubject,
     find_subject,
 )
-from tutumd.web.pages.rendering import render, start_of_urls
-from tutumd.web.pages.service_buttons import name_in_command
-from tutumd.web.pages.visitors import After, Operator, Reader, SentForm, fingerprint
+from tutumd.web.pages.rendering import FormError, list_errors, start_of_urls
+from tutumd.web.pages.visitors import After, Form, Operator, Reader, SentForm, ServiceOfPage, Visit, fingerprint
 
 router = APIRouter()
 
@@ -54,34 +51,31 @@ _MADE_BY = {"filter": "patterns", "tag": "patterns"}
 
 
 @router.get("/connect/")
-def choose_service(request: Request, visitor: Reader, q: str = "") -> Response:
+def choose_service(visit: Reader, q: str = "") -> Response:
     """Show the services to connect, or those that match a search."""
     search = q.strip()[:200]
-    store, filters = context(request).store, {"gone": "no", "search": search}
-    found = store.services(visitor, Query(filters=filters, limit=_MAX_SERVICES))
-    return render(
-        request,
+    filters = {"gone": "no", "search": search}
+    found = visit.store.services(visit.user, Query(filters=filters, limit=_MAX_SERVICES))
+    return visit.render(
         "connect.html",
         search=search,
         services=found.objects,
         has_more=found.total > _MAX_SERVICES,
-        has_engines=len({group.engine for group in store.service_groups(visitor)}) > 1,
+        has_engines=len({group.engine for group in visit.store.service_groups(visit.user)}) > 1,
     )
 
 
-@router.get("/service/{service_uuid}/connect/")
-def choose_sender(request: Request, visitor: Reader, service_uuid: str, sender: str = "") -> Response:
+@router.get("/service/{uuid}/connect/")
+def choose_sender(visit: Reader, service: ServiceOfPage, sender: str = "") -> Response:
     """Show the senders, or the form of one sender."""
-    service = context(request).store.service(visitor, parse_uuid(service_uuid))
     if sender not in SENDERS:
-        return render(request, "connect_sender.html", service=service, groups=group_senders(), notes=NOTES)
-    return _show_form(request, visitor, service, SENDERS[sender])
+        return visit.render("connect_sender.html", service=service, groups=group_senders(), notes=NOTES)
+    return _show_form(visit, service, SENDERS[sender])
 
 
-@router.post("/service/{service_uuid}/connect/")
-def connect(request: Request, visitor: Operator, service_uuid: str, form: SentForm) -> Response:
+@router.post("/service/{uuid}/connect/")
+def connect(visit: Operator, service: ServiceOfPage, form: SentForm) -> Response:
     """Create a handler, and show what to enter at its sender. If the same form is sent again, nothing is created."""
-    service = context(request).store.service(visitor, parse_uuid(service_uuid))
     sender = SENDERS.get(form.get("sender", ""))
     if sender is None:
         raise NotFoundError(NOT_FOUND)
@@ -90,35 +84,33 @@ def connect(request: Request, visitor: Operator, service_uuid: str, form: SentFo
         secret = make_secret(sender.verify["preset"])
     texts, errors = fill_form(sender, form, secret), check_patterns(sender, form) | check_reach(form)
     selector = list_reaches(sender, service).get(form.get("reach", ""), ("", {}))[1]
-    if not errors:
-        owner = "" if selector else service.uuid
-        made, is_new, errors = create_from_form(request, visitor, owner, texts, fingerprint(form), selector)
-        if made is not None:
-            found = find_subject(request, visitor, owner, made.number)
-            return show_entries(found, sender, secret if is_new else "")
-    return _show_form(request, visitor, service, sender, form, errors)
+    owner = "" if selector else service.uuid
+    try:
+        if errors:
+            raise FormError(errors)
+        made, is_new = create_from_form(visit, owner, texts, fingerprint(form), selector)
+    except FORM_ERRORS as error:
+        return _show_form(visit, service, sender, form, error)
+    return show_entries(find_subject(visit, owner, made.number), sender, secret if is_new else "")
 
 
 def _show_form(
-    request: Request,
-    visitor: User,
+    visit: Visit,
     service: Service,
     sender: Sender,
-    sent: Mapping[str, str] | None = None,
-    errors: Mapping[str, str] | None = None,
+    sent: Form | None = None,
+    refused: TutumdError | None = None,
 ) -> Response:
-    web = context(request)
-    others = web.store.handlers(visitor, service.uuid, Query(limit=100)).objects
-    issuers = [url for url, kind in web.allowed_issuers.items() if kind == sender.issuer]
+    others = visit.store.handlers(visit.user, service.uuid, Query(limit=100)).objects
+    issuers = [url for url, kind in visit.web.allowed_issuers.items() if kind == sender.issuer]
     proposal = propose(sender, service.image_name, {each.name for each in others if each.name}, issuers)
-    if issuers and not web.public_origin:
-        parts = urlsplit(start_of_urls(request))
+    if issuers and not visit.web.public_origin:
+        parts = urlsplit(start_of_urls(visit.request))
         proposal["audience"] = f"{parts.scheme}://{parts.netloc}"
-    placed = {_MADE_BY.get(name, name): text for name, text in (errors or {}).items()}
-    return render(
-        request,
+    placed = {_MADE_BY.get(name, name): text for name, text in list_errors(refused).items()}
+    return visit.render(
         "connect_form.html",
-        400 if errors else 200,
+        refused=refused,
         service=service,
         sender=sender,
         kinds=[(kind.value, KIND_LABELS[kind]) for kind in sender.kinds if kind in KIND_LABELS],
@@ -127,8 +119,8 @@ def _show_form(
         issuers=[(url, url) for url in issuers],
         typed=proposal if sent is None else sent,
         errors={name if sent and name in sent else "": text for name, text in placed.items()},
-        command=write_command(name_in_command(web.store, visitor, service), fill_form(sender, proposal, "")),
-        may_create=visitor.may(Scope.OPERATE),
+        command=write_command(visit.name_in_command(service), fill_form(sender, proposal, "")),
+        may_create=visit.user.may(Scope.OPERATE),
     )
 
 
@@ -139,8 +131,7 @@ def wait_for_call(found: ReadSubject, sender: str = "", after: After = 0) -> Res
     connection = judge_connection(
         caller, found.handler, [each for each in found.deliveries(MAX_DELIVERIES) if each.number > after]
     )
-    return render(
-        found.request,
+    return found.render(
         "connect_wait.html",
         **found.values,
         sender=caller,
@@ -165,10 +156,8 @@ def replace_secret(found: ChangedSubject, form: SentForm) -> Response:
     """Replace the secrets of a handler by a new secret, and show it. If the same form is sent again, nothing is
     replaced.
     """
-    sender, verify = (
-        _find_sender(found.handler, form.get("sender", "")),
-        handlers.public_options(found.handler)["verify"],
-    )
+    sender = _find_sender(found.handler, form.get("sender", ""))
+    verify = handlers.public_options(found.handler)["verify"]
     if not verify or not verify["secrets_set"]:
         raise InvalidInputError("this handler checks no secret: edit who may call it first")
     if form.get("replaces", "") != _identify_secrets(found.handler):
@@ -184,8 +173,7 @@ def show_entries(found: Found, sender: Sender | None, secret: str = "") -> Respo
     sender, handler, url = sender or SENDERS["curl"], found.handler, found.call_url
     verify = handler.options.get("verify", {})
     has_identity = verify.get("preset") == "oidc"
-    return render(
-        found.request,
+    return found.render(
         "connect_made.html",
         **found.values,
         sender=sender,

@@ -10,12 +10,10 @@ from fastapi.responses import Response
 from tutumd.application.redelivery import find_obstacle, redeliver
 from tutumd.errors import ConflictError, InvalidInputError, NotFoundError, TooManyCallsError, TutumdError
 from tutumd.model import Delivery, DeliveryOutcome, Scope
-from tutumd.web.errors import describe_error
 from tutumd.web.messages.deliveries import (
     OUTCOMES,
     DeliveryText,
     describe_reason,
-    describe_wish,
     hides_url,
     read_delivery_text,
 )
@@ -29,8 +27,7 @@ from tutumd.web.pages.handler_routes import (
     query_group_calls,
     read_outcome,
 )
-from tutumd.web.pages.rendering import go_to, render
-from tutumd.web.pages.visitors import Before, SentForm, fingerprint
+from tutumd.web.pages.visitors import Before, SentForm, cut_page, fingerprint
 
 router = APIRouter()
 
@@ -46,18 +43,14 @@ def list_deliveries(found: ReadSubject, outcome: str = "", before: Before = None
     """Show the deliveries of a handler or a group, newest first: all, or those with one outcome."""
     chosen = read_outcome(outcome)
     received = found.deliveries(PAGE_SIZE + 1, outcome=chosen, before=before)
-    shown, here = received[:PAGE_SIZE], f"{found.values['path']}deliveries/"
-    only = f"&outcome={chosen.value}" if chosen else ""
-    return render(
-        found.request,
+    here = f"{found.root}{found.place}deliveries/"
+    return found.render(
         "deliveries.html",
         **found.values,
-        rows=[(delivery, describe_wish(delivery, found.handler.operation)) for delivery in shown],
+        **cut_page(received, PAGE_SIZE, here, before, outcome=chosen),
         filters=outcome_filters(here, chosen),
         is_filtered=chosen is not None or before is not None,
         all_href=here,
-        older_href=f"{here}?before={shown[-1].number}{only}" if len(received) > PAGE_SIZE else "",
-        newest_href="" if before is None else f"{here}?{only.removeprefix('&')}",
     )
 
 
@@ -80,19 +73,19 @@ async def redeliver_delivery(found: CalledSubject, delivery_number: DeliveryNumb
             web.store,
             web.batches.store,
             web.admission_cache,
-            found.visitor,
+            found.user,
             service_uuid=found.handler.service_uuid,
             handler_uuid=found.handler.uuid,
             number=delivery_number,
-            origin=web.read_origin(found.request.scope),
+            origin=found.origin,
             now=web.clock(),
             form_sha256=fingerprint(form),
         )
     except (ConflictError, InvalidInputError, NotFoundError, TooManyCallsError) as error:
-        return await run_in_threadpool(_show_delivery, found, delivery_number, error=error)
+        return await run_in_threadpool(_show_delivery, found, delivery_number, refused=error)
     made = await run_in_threadpool(_find_made, found, delivery_number)
     place = "deliveries/" if made is None else f"delivery/{made}/?again={delivery_number}"
-    return go_to(found.request, found.place + place)
+    return found.go_to(found.place + place)
 
 
 def _find_made(found: Found, after: int) -> int | None:
@@ -100,15 +93,15 @@ def _find_made(found: Found, after: int) -> int | None:
 
     A form that was sent twice created one more delivery, marked as repeated, which contains nothing new.
     """
-    address = found.web.read_origin(found.request.scope).address
+    address = found.origin.address
     own = (each for each in found.deliveries(10) if each.number > after and each.address == address)
     return next((each.number for each in own if each.outcome is not DeliveryOutcome.REPEATED), None)
 
 
 def _show_delivery(
-    found: Found, number: int, *, again: int | None = None, error: TutumdError | None = None
+    found: Found, number: int, *, again: int | None = None, refused: TutumdError | None = None
 ) -> Response:
-    """Return the page of a delivery. `error` says why it was not redelivered."""
+    """Return the page of a delivery. `refused` says why it was not redelivered."""
     delivery = _read(found, number)
     if delivery is None:
         raise NotFoundError(
@@ -117,7 +110,7 @@ def _show_delivery(
     repeated = _read(found, again) if again else None
     # An address alone proves nothing.
     is_repeated = repeated is not None and repeated.number < number and repeated.raw == delivery.raw
-    forbidden = "" if found.visitor.may(Scope.CALL) else "your key may not call handlers: it lacks the scope call"
+    forbidden = "" if found.user.may(Scope.CALL) else "your key may not call handlers: it lacks the scope call"
     text = read_delivery_text(delivery.content)
     reason = describe_reason(delivery)
     if forbidden and hides_url(delivery, text, found.handler.uuid):
@@ -125,23 +118,20 @@ def _show_delivery(
         text = DeliveryText(headers=(), query=(), body="", kind="", notes=(why,))
         delivery, reason = replace(delivery, user_agent="hidden"), "hidden" if reason else ""
     made = delivery.outcome in (DeliveryOutcome.QUEUED, DeliveryOutcome.JOINED)
-    return render(
-        found.request,
+    return found.render(
         "delivery.html",
-        describe_error(error)[0] if error else 200,
+        refused=refused,
         **found.values,
         delivery=delivery,
         text=text,
         outcome=OUTCOMES[delivery.outcome],
-        group_calls=found.web.store.group_calls(found.visitor, query_group_calls(delivery)).objects if made else (),
+        group_calls=found.store.group_calls(found.user, query_group_calls(delivery)).objects if made else (),
         reason=reason,
-        wish=describe_wish(delivery, found.handler.operation),
         obstacle=find_obstacle(delivery)
         or forbidden
         or ("let its sender send it again" if found.kind == "group" else ""),
         may_try=text.is_stored and not forbidden,
         repeated=again if is_repeated else None,
-        error=str(error) if error else "",
     )
 
 

@@ -6,6 +6,7 @@ A value that the inputs cannot show exactly is shown, and read, as JSON.
 import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,8 +68,12 @@ def make_inputs(field: HandlerField) -> tuple[Input, ...]:
     if schema.get("type") == "object":
         presets = PRESET_FIELDS if field.name == "verify" else {}
         inputs = [
-            _make_input(
-                f"{field.name}.{key}", each, key=key, of_presets=tuple(name for name in presets if key in presets[name])
+            Input(
+                name=f"{field.name}.{key}",
+                kind=_kind_of(each),
+                schema=each,
+                key=key,
+                of_presets=tuple(name for name in presets if key in presets[name]),
             )
             for key, each in schema.get("properties", {}).items()
         ]
@@ -130,10 +135,6 @@ def has_secrets(field: HandlerField) -> bool:
     return any(each.kind == "secrets" for each in make_inputs(field))
 
 
-def _make_input(name: str, schema: Mapping[str, Any], **more: Any) -> Input:
-    return Input(name=name, kind=_kind_of(schema), schema=schema, **more)
-
-
 def _make_alternatives(name: str, schemas: list[Mapping[str, Any]]) -> Iterator[Input]:
     """Yield the inputs of presets, and of the text that may replace a preset."""
     for schema in schemas:
@@ -141,10 +142,10 @@ def _make_alternatives(name: str, schemas: list[Mapping[str, Any]]) -> Iterator[
         preset = properties.get("preset", {}).get("const", "")
         for key, each in properties.items():
             if key != "preset":
-                yield _make_input(f"{name}.{preset}.{key}", each, key=key, preset=preset)
+                yield Input(name=f"{name}.{preset}.{key}", kind=_kind_of(each), schema=each, key=key, preset=preset)
     for schema in schemas:
         if schema.get("type") == "string":
-            yield _make_input(f"{name}.expression", schema)
+            yield Input(name=f"{name}.expression", kind="text", schema=schema)
 
 
 def _kind_of(schema: Mapping[str, Any]) -> str:
@@ -224,7 +225,9 @@ def _read(each: Input, text: str) -> Any:
     if each.kind == "number" and _WHOLE.fullmatch(text):
         return int(text)
     if each.kind == "date" and text:
-        return _read_date(each.name, text)
+        # Browsers omit seconds of 0. The field's own check reports an error.
+        with suppress(InvalidInputError, OverflowError):
+            return write_date(parse_date(each.name, text))
     return text or None
 
 
@@ -242,13 +245,6 @@ def _read_pairs(name: str, text: str) -> dict[str, list[str]]:
             raise InvalidInputError(f"{name} must have lines such as repository = me/shop, got {quote(line)}")
         pairs.setdefault(key.strip(), []).extend(split_texts(texts))
     return pairs
-
-
-def _read_date(name: str, text: str) -> str:
-    try:
-        return write_date(parse_date(name, text)) or text  # browsers omit seconds of 0
-    except (InvalidInputError, OverflowError):
-        return text  # the field's own check reports the error
 
 
 def _simplify(value: Any, defaults: Mapping[str, Any]) -> Any:

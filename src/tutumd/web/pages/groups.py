@@ -3,17 +3,15 @@
 from contextlib import suppress
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path
 from fastapi.responses import Response
 
 from tutumd.errors import NotFoundError
 from tutumd.model import ActionState, Query, Scope, Service
-from tutumd.web.context import context
 from tutumd.web.messages.groups import describe_order, describe_selector, name_call, summarize_call
 from tutumd.web.messages.handlers import judge_handler
 from tutumd.web.pages.handler_routes import GROUP_BASE, Found, ReadSubject
 from tutumd.web.pages.handlers import values_of_page
-from tutumd.web.pages.rendering import render
 from tutumd.web.pages.visitors import Reader
 
 router = APIRouter()
@@ -24,16 +22,16 @@ CallNumber = Annotated[int, Path(ge=1, le=2**62)]
 
 
 @router.get("/groups/")
-def list_groups(request: Request, visitor: Reader) -> Response:
+def list_groups(visit: Reader) -> Response:
     """Show the visitor's groups."""
-    web = context(request)
-    found = web.store.handlers(visitor, "", Query(limit=_MAX_GROUPS))
-    return render(
-        request,
+    found = visit.store.handlers(visit.user, "", Query(limit=_MAX_GROUPS))
+    return visit.render(
         "groups.html",
-        groups=[(each, describe_selector(each.selector), judge_handler(each, web.clock())) for each in found.objects],
+        groups=[
+            (each, describe_selector(each.selector), judge_handler(each, visit.web.clock())) for each in found.objects
+        ],
         has_more=found.total > _MAX_GROUPS,
-        may_create=visitor.may(Scope.OPERATE),
+        may_create=visit.user.may(Scope.OPERATE),
     )
 
 
@@ -42,9 +40,8 @@ def show_group(found: ReadSubject, outcome: str = "") -> Response:
     """Show a group without its URL."""
     group = found.handler
     of_group = Query(filters={"handler": str(group.number)}, limit=_CALLS)
-    calls = found.web.store.group_calls(found.visitor, of_group).objects
-    return render(
-        found.request,
+    calls = found.store.group_calls(found.user, of_group).objects
+    return found.render(
         "group.html",
         **found.values,
         **values_of_page(found, outcome),
@@ -58,20 +55,18 @@ def show_group(found: ReadSubject, outcome: str = "") -> Response:
 
 def _find_service(found: Found, uuid: str) -> Service | None:
     with suppress(NotFoundError):
-        return found.web.store.service(found.visitor, uuid)
+        return found.store.service(found.user, uuid)
     return None
 
 
 @router.get("/groupcall/{call_number}/")
-def show_call(request: Request, visitor: Reader, call_number: CallNumber) -> Response:
+def show_call(visit: Reader, call_number: CallNumber) -> Response:
     """Show a call of a group, with a line for each of its services."""
-    store = context(request).store
-    call = store.group_call(visitor, call_number)
+    call = visit.store.group_call(visit.user, call_number)
     has_group = False
     with suppress(NotFoundError):
-        has_group = bool(store.handler(visitor, "", call.group_number))
-    return render(
-        request,
+        has_group = bool(visit.store.handler(visit.user, "", call.group_number))
+    return visit.render(
         "group_call.html",
         call=call,
         name=name_call(call),

@@ -8,7 +8,7 @@ from shlex import quote
 from types import MappingProxyType
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from fastapi.responses import Response
 
 from tutumd.application import handlers as rules
@@ -17,10 +17,8 @@ from tutumd.application.admission.evaluate import check_operation, parse_options
 from tutumd.application.admission.fields import DEFAULTS, FIELDS, GROUPS, HandlerField
 from tutumd.application.admission.json_checks import check_name
 from tutumd.application.groups import show_fields
-from tutumd.errors import ConflictError, InvalidInputError, NotFoundError, SettingsError
-from tutumd.model import Handler, Operation, Service, User
-from tutumd.web.context import context, parse_uuid
-from tutumd.web.errors import describe_error
+from tutumd.errors import ConflictError, InvalidInputError, NotFoundError, SettingsError, TutumdError
+from tutumd.model import Handler, Operation, Service
 from tutumd.web.messages.handlers import UNSET, name_choice
 from tutumd.web.pages.form_inputs import (
     Input,
@@ -32,53 +30,49 @@ from tutumd.web.pages.form_inputs import (
     write_texts,
 )
 from tutumd.web.pages.handler_routes import BASE, ChangedSubject, Found
-from tutumd.web.pages.rendering import go_to, render
-from tutumd.web.pages.visitors import Operator, SentForm, fingerprint
+from tutumd.web.pages.rendering import FormError, list_errors
+from tutumd.web.pages.visitors import Form, Operator, SentForm, ServiceOfPage, Visit, fingerprint
 
 router = APIRouter()
 
+FORM_ERRORS = (InvalidInputError, NotFoundError, ConflictError, SettingsError)
+"""Errors that the form of a handler or a group shows."""
 
-@router.get("/service/{service_uuid}/handler/new/")
-def show_new(request: Request, visitor: Operator, service_uuid: str) -> Response:
+
+@router.get("/service/{uuid}/handler/new/")
+def show_new(visit: Operator, service: ServiceOfPage) -> Response:
     """Show the form of a new handler."""
-    return _show_new(request, context(request).store.service(visitor, parse_uuid(service_uuid)))
+    return _show_new(visit, service)
 
 
-@router.post("/service/{service_uuid}/handler/new/")
-def create_handler(request: Request, visitor: Operator, service_uuid: str, form: SentForm) -> Response:
+@router.post("/service/{uuid}/handler/new/")
+def create_handler(visit: Operator, service: ServiceOfPage, form: SentForm) -> Response:
     """Create a handler, and show it. If the same form is sent again, nothing is created."""
-    service = context(request).store.service(visitor, parse_uuid(service_uuid))
-    made, _, errors = create_from_form(request, visitor, service.uuid, form, fingerprint(form))
-    if made is None:
-        return _show_new(request, service, form, errors)
-    return go_to(request, f"/service/{service.uuid}/handler/{made.number}/", "created")
+    try:
+        made, _ = create_from_form(visit, service.uuid, form, fingerprint(form))
+    except FORM_ERRORS as error:
+        return _show_new(visit, service, form, error)
+    return visit.go_to(f"/service/{service.uuid}/handler/{made.number}/", "created")
 
 
 def create_from_form(
-    request: Request,
-    visitor: User,
+    visit: Visit,
     service_uuid: str,
     texts: Mapping[str, str],
     form_sha256: str,
     of_group: Mapping[str, Any] = MappingProxyType({}),
-) -> tuple[Handler | None, bool, dict[str, str]]:
-    """Create a handler or a group once, and return it and whether it is new; or None and the errors by the names of
-    fields, with `""` for the form as a whole.
+) -> tuple[Handler, bool]:
+    """Create a handler or a group once, and return it and whether it is new. Raises one of `FORM_ERRORS`.
 
     Args:
         service_uuid: Empty for a group.
         of_group: The fields that only groups have, as JSON.
     """
-    web = context(request)
-    document, errors = read_form(texts, None if service_uuid else blank_group(web.clock()), web.clock())
+    document, errors = read_form(texts, None if service_uuid else blank_group(visit.web.clock()), visit.web.clock())
     if errors:
-        return None, False, errors
+        raise FormError(errors)
     document |= of_group
-    try:
-        made, is_new = rules.create_once(web.store, visitor, service_uuid, document, form_sha256, web.handler_fields)
-    except (InvalidInputError, NotFoundError, ConflictError) as error:
-        return None, False, {error.field: str(error)}
-    return made, is_new, {}
+    return rules.create_once(visit.store, visit.user, service_uuid, document, form_sha256, visit.web.handler_fields)
 
 
 def blank_group(now: datetime) -> Handler:
@@ -96,71 +90,68 @@ def show_edit(found: ChangedSubject) -> Response:
 def change_handler(found: ChangedSubject, form: SentForm) -> Response:
     """Change the fields that differ in the form, and show the handler."""
     document, errors = read_form(form, found.handler, found.web.clock())
-    if errors:
-        return _show_edit(found, form, errors)
     is_current = form.get("seen") == identify_fields(found.handler)
-    return save(found, document, is_current, lambda errors, status: _show_edit(found, form, errors, status))
+    return save(found, document, errors, is_current, lambda error: _show_edit(found, form, error))
 
 
 def save(
     found: Found,
     document: Mapping[str, Any],
+    errors: Mapping[str, str],
     is_current: bool,
-    show_form: Callable[[dict[str, str], int], Response],
+    show_form: Callable[[TutumdError], Response],
 ) -> Response:
     """Change the fields of a document, and show the handler or group; or the form again, with the error.
 
     Args:
+        errors: Errors of the form, as of `FormError`.
         is_current: Whether nobody has changed the fields since the form was shown.
     """
-    if not document:
-        return go_to(found.request, found.place, "unchanged")
+    if not document and not errors:
+        return found.go_to(found.place, "unchanged")
     try:
+        if errors:
+            raise FormError(errors)
         if not is_current:
             raise ConflictError(
                 f"somebody changed this {found.kind} since you opened the form. What you see is what you typed: saving"
                 f" it again changes {', '.join(document)}"
             )
         found.change(document)
-    except (InvalidInputError, NotFoundError, ConflictError, SettingsError) as error:
+    except FORM_ERRORS as error:
         if isinstance(error, NotFoundError) and not error.field:  # not a service of the form, but the subject itself
             raise
-        return show_form({error.field: str(error)}, describe_error(error)[0])
-    return go_to(found.request, found.place, "changed")
+        return show_form(error)
+    return found.go_to(found.place, "changed")
 
 
 def _show_new(
-    request: Request, service: Service, typed: Mapping[str, str] | None = None, errors: dict[str, str] | None = None
+    visit: Visit, service: Service, typed: Form | None = None, refused: TutumdError | None = None
 ) -> Response:
-    return render(
-        request,
+    return visit.render(
         "handler_new.html",
-        400 if errors else 200,
+        refused=refused,
         service=service,
-        back=f"{context(request).public_path}/service/{service.uuid}/",
+        back=f"{visit.root}/service/{service.uuid}/",
         command=f"tutum webhook-handler create {quote(service.full_name)} --help",
         operation=(typed or {}).get("operation", ""),
-        **form_values(None, typed, errors or {}),
+        **form_values(None, typed, refused),
     )
 
 
-def _show_edit(
-    found: Found, typed: Mapping[str, str] | None = None, errors: dict[str, str] | None = None, status: int = 400
-) -> Response:
-    return render(
-        found.request,
+def _show_edit(found: Found, typed: Form | None = None, refused: TutumdError | None = None) -> Response:
+    return found.render(
         "handler_edit.html",
-        status if errors else 200,
+        refused=refused,
         **found.values,
-        **form_values(found.handler, typed, errors or {}),
+        **form_values(found.handler, typed, refused),
     )
 
 
-def form_values(handler: Handler | None, typed: Mapping[str, str] | None, errors: dict[str, str]) -> dict[str, object]:
+def form_values(handler: Handler | None, typed: Form | None, refused: TutumdError | None) -> dict[str, Any]:
     """Return the values of the form for templates."""
     return {
-        "groups": make_form(handler, typed=typed, errors=errors),
-        "errors": errors,
+        "groups": make_form(handler, typed=typed, errors=list_errors(refused)),
         "typed_name": (handler and handler.name) or "" if typed is None else typed.get("name", ""),
         "seen": identify_fields(handler) if handler else "",
         "options_of": _options_of,

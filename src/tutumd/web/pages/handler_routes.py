@@ -6,20 +6,18 @@ from functools import partial
 from shlex import quote
 from typing import Annotated, Any
 
-from fastapi import Depends, Path, Request
+from fastapi import Depends, Path
 
 from tutumd.application import handlers as rules
 from tutumd.errors import ConflictError, NotFoundError
-from tutumd.model import Delivery, DeliveryOutcome, Handler, Page, Query, Scope, Service, User
-from tutumd.web.auth import needs
-from tutumd.web.context import WebContext, context, parse_uuid
+from tutumd.model import Delivery, DeliveryOutcome, Handler, Page, Query, Scope, Service
+from tutumd.web.context import parse_uuid
 from tutumd.web.messages.groups import describe_selector
 from tutumd.web.pages.rendering import start_of_urls
-from tutumd.web.pages.service_buttons import name_in_command
-from tutumd.web.pages.visitors import require_visitor
+from tutumd.web.pages.visitors import Visit, visit_with
 from tutumd.web.uris import call_uri
 
-BASE = "/service/{service_uuid}/handler/{number}/"
+BASE = "/service/{uuid}/handler/{number}/"
 GROUP_BASE = "/groups/{number}/"
 GROUP_CRUMBS = [("Services", "/services/"), ("Groups", "/groups/")]
 Number = Annotated[int, Path(ge=1, lt=2**31)]
@@ -33,7 +31,7 @@ class HandlerGoneError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Found(Visit):
     """The subject of a page: a handler of a service, or a group.
 
     Attributes:
@@ -43,18 +41,11 @@ class Found:
         target: What a call redeploys, for sentences.
     """
 
-    request: Request
-    visitor: User
     handler: Handler
     words: Sequence[str]
     place: str
     crumbs: Sequence[tuple[str, str]]
     target: str
-
-    @property
-    def web(self) -> WebContext:
-        """The objects of the server."""
-        return context(self.request)
 
     @property
     def kind(self) -> str:
@@ -85,12 +76,12 @@ class Found:
             "name": name,
             "target": self.target,
             "kind": self.kind,
-            "path": self.web.public_path + self.place,
+            "path": self.root + self.place,
             "watch": self.watch,
-            "crumbs": [(label, self.web.public_path + address) for label, address in crumbs],
+            "crumbs": [(label, self.root + address) for label, address in crumbs],
             "command": self.command,
-            "may_call": self.visitor.may(Scope.CALL),
-            "may_change": self.visitor.may(Scope.OPERATE),
+            "may_call": self.user.may(Scope.CALL),
+            "may_change": self.user.may(Scope.OPERATE),
         }
 
     def command(self, verb: str, *options: str) -> str:
@@ -107,29 +98,28 @@ class Found:
         service_uuid, number = self.handler.service_uuid, self.handler.number
         subject = {"service": service_uuid, "handler": number} if service_uuid else {"group": number}
         query = Query.newest(limit, **subject, outcome=outcome, number__lt=before)
-        return self.web.store.deliveries(self.visitor, query).objects
+        return self.store.deliveries(self.user, query).objects
 
     def delivery(self, number: int) -> Delivery:
         """Return a delivery with its content. Raises NotFoundError."""
-        return self.web.store.delivery(self.visitor, self.handler.service_uuid, self.handler.uuid, number)
+        return self.store.delivery(self.user, self.handler.service_uuid, self.handler.uuid, number)
 
     def change(self, document: Mapping[str, Any]) -> None:
         """Change fields. Raises as `handlers.change`."""
-        web, handler = self.web, self.handler
         rules.change(
-            web.store,
-            self.visitor,
-            handler.service_uuid,
-            handler.uuid,
+            self.store,
+            self.user,
+            self.handler.service_uuid,
+            self.handler.uuid,
             document,
-            web.handler_fields,
+            self.web.handler_fields,
             keeps_names_apart=True,
         )
 
 
-def find_subject(request: Request, visitor: User, service_uuid: str, number: int) -> Found:
+def find_subject(visit: Visit, service_uuid: str, number: int) -> Found:
     """Return a handler of a service; without a service, a group. Raises NotFoundError or HandlerGoneError."""
-    store = context(request).store
+    store, visitor = visit.store, visit.user
     service = store.service(visitor, service_uuid) if service_uuid else None
     try:
         handler = store.handler(visitor, service_uuid, number)
@@ -141,12 +131,12 @@ def find_subject(request: Request, visitor: User, service_uuid: str, number: int
     word = choose_word(handler.name or "", unknown, lambda query: store.handlers(visitor, service_uuid, query))
     words, place, crumbs = [word], f"/groups/{number}/", GROUP_CRUMBS
     if service is not None:
-        words.insert(0, quote(name_in_command(store, visitor, service)))
+        words.insert(0, quote(visit.name_in_command(service)))
         place = f"/service/{service.uuid}/handler/{number}/"
         crumbs = [("Services", "/services/"), (service.full_name, f"/service/{service.uuid}/")]
     return Found(
-        request=request,
-        visitor=visitor,
+        request=visit.request,
+        user=visitor,
         handler=handler,
         words=words,
         place=place,
@@ -168,11 +158,9 @@ def _found_with(scope: Scope) -> Callable[..., Iterator[Found]]:
     If the subject gets a new URL during the request, the request is refused.
     """
 
-    def depend(
-        request: Request, visitor: Annotated[User, Depends(needs(scope, require_visitor))], number: Number
-    ) -> Iterator[Found]:
-        service = request.path_params.get("service_uuid")
-        find = partial(find_subject, request, visitor, parse_uuid(service) if service else "", number)
+    def depend(visit: Annotated[Visit, Depends(visit_with(scope))], number: Number) -> Iterator[Found]:
+        service = visit.request.path_params.get("uuid")
+        find = partial(find_subject, visit, parse_uuid(service) if service else "", number)
         found = find()
         try:
             yield found

@@ -10,7 +10,7 @@ from tutumd.application import handlers as rules
 from tutumd.application.admission.evaluate import CallInput, Verdict
 from tutumd.application.redelivery import Trial, parse_headers, parse_query_text, try_call, try_delivery
 from tutumd.errors import InvalidInputError, NotFoundError
-from tutumd.web.messages.deliveries import VERDICT_STATUSES, describe_wish, write_reason, write_reasons
+from tutumd.web.messages.deliveries import VERDICT_STATUSES, write_reason, write_reasons
 from tutumd.web.messages.handlers import OPERATION_VERBS, describe, judge_handler
 from tutumd.web.messages.sender_guide import write_call
 from tutumd.web.pages.handler_routes import (
@@ -23,7 +23,6 @@ from tutumd.web.pages.handler_routes import (
     outcome_filters,
     read_outcome,
 )
-from tutumd.web.pages.rendering import go_to, render
 from tutumd.web.pages.visitors import Form, SentForm, fingerprint
 
 router = APIRouter()
@@ -35,7 +34,7 @@ GRACES_S = {"0": 0, "1h": 3600, "1d": 86_400, "7d": 604_800}
 @router.get(BASE)
 def show_handler(found: ReadSubject, outcome: str = "") -> Response:
     """Show a handler without its URL."""
-    return render(found.request, "handler.html", **found.values, **values_of_page(found, outcome))
+    return found.render("handler.html", **found.values, **values_of_page(found, outcome))
 
 
 def values_of_page(found: Found, outcome: str) -> dict[str, Any]:
@@ -45,7 +44,7 @@ def values_of_page(found: Found, outcome: str) -> dict[str, Any]:
         "state": judge_handler(handler, found.web.clock()),
         "words": describe(handler),
         "contradictions": rules.list_contradictions(handler.options).values(),
-        "deliveries": [(each, describe_wish(each, handler.operation)) for each in found.deliveries(20, outcome=chosen)],
+        "deliveries": found.deliveries(20, outcome=chosen),
         "outcome": chosen,
         "filters": outcome_filters(found.values["path"], chosen),
         "url_id": fingerprint(handler.uuid),
@@ -58,7 +57,7 @@ def values_of_page(found: Found, outcome: str) -> dict[str, Any]:
 @router.get(f"{GROUP_BASE}url/")
 def leave_button(found: ReadSubject) -> Response:
     """Redirect to the page with the button: this address only accepts its form."""
-    return go_to(found.request, found.request.url.path.rstrip("/").rpartition("/")[0] + "/")
+    return found.go_to(found.request.url.path.rstrip("/").rpartition("/")[0] + "/")
 
 
 @router.post(f"{BASE}url/")
@@ -66,8 +65,7 @@ def leave_button(found: ReadSubject) -> Response:
 def show_url(found: CalledSubject) -> Response:
     """Show the URL, which is a password, in this response only."""
     url = found.call_url
-    return render(
-        found.request,
+    return found.render(
         "handler_url.html",
         **found.values,
         url=url,
@@ -84,7 +82,7 @@ def switch_handler(found: ChangedSubject) -> Response:
     """Let calls count again, or let the URL return 404 until the handler is enabled again."""
     is_on = found.request.url.path.endswith("/enable/")
     found.change({"enabled": is_on})
-    return go_to(found.request, found.place, found.result("enabled" if is_on else "disabled"))
+    return found.go_to(found.place, found.result("enabled" if is_on else "disabled"))
 
 
 @router.post(f"{BASE}rotate/")
@@ -99,16 +97,16 @@ def rotate_handler(found: ChangedSubject, form: SentForm) -> Response:
         # The form was sent twice at the same time, or the handler was revoked, which its page reports.
         web, handler = found.web, found.handler
         with suppress(NotFoundError):
-            rules.rotate(web.store, found.visitor, handler.service_uuid, handler.uuid, GRACES_S[grace], now=web.clock())
-    return go_to(found.request, found.place, found.result("rotated"))
+            rules.rotate(web.store, found.user, handler.service_uuid, handler.uuid, GRACES_S[grace], now=web.clock())
+    return found.go_to(found.place, found.result("rotated"))
 
 
 @router.post(f"{BASE}revoke/")
 @router.post(f"{GROUP_BASE}revoke/")
 def revoke_handler(found: ChangedSubject) -> Response:
     """Revoke the handler, and show its service, or the other groups."""
-    found.web.store.delete_handler(found.visitor, found.handler.service_uuid, found.handler.uuid)
-    return go_to(found.request, found.crumbs[-1][1], found.result("revoked"))
+    found.store.delete_handler(found.user, found.handler.service_uuid, found.handler.uuid)
+    return found.go_to(found.crumbs[-1][1], found.result("revoked"))
 
 
 _CHECKS = {
@@ -144,7 +142,7 @@ def try_handler(found: CalledSubject, form: SentForm) -> Response:
     try:
         trial = _try(found, form)
     except InvalidInputError as error:
-        return _show_try(found, form, 400, error=str(error))
+        return _show_try(found, form, refused=error)
     return _show_try(found, form, trial=trial, **_describe(found, trial))
 
 
@@ -174,18 +172,16 @@ def _try(found: Found, form: Form) -> Trial:
     )
 
 
-def _show_try(found: Found, form: Form, status: int = 200, **values: Any) -> Response:
-    """Return the page. `values`: the error of the form, or the trial with its description."""
+def _show_try(found: Found, form: Form, **values: Any) -> Response:
+    """Return the page. `values`: why the form was refused, or the trial with its description."""
     empty = dict.fromkeys(("headers", "query", "body", "delivery"), "")
-    return render(
-        found.request,
+    return found.render(
         "handler_try.html",
-        status,
         **found.values,
-        typed=empty | {"address": found.visitor.access.address} | form,
+        typed=empty | {"address": found.user.access.address} | form,
         recorded=found.deliveries(25),
         state=judge_handler(found.handler, found.web.clock()),
-        **{"error": "", "trial": None} | values,
+        **{"trial": None} | values,
     )
 
 

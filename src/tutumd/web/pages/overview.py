@@ -2,72 +2,65 @@
 
 from collections.abc import Sequence
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from fastapi.responses import Response
 
 from tutumd.application.public_url import judge_address
-from tutumd.model import ActionState, EngineInfo, Query, Scope, ServiceGroup, User
-from tutumd.ports.store import Store
-from tutumd.web.context import context
+from tutumd.model import ActionState, EngineInfo, Query, Scope, ServiceGroup
 from tutumd.web.messages.engines import judge_engine
 from tutumd.web.messages.handlers import UNUSED_AFTER, count_of
 from tutumd.web.pages.notifications import may_change
-from tutumd.web.pages.rendering import render
 from tutumd.web.pages.service_list import link_states, services_address
-from tutumd.web.pages.visitors import Reader
+from tutumd.web.pages.visitors import Reader, Visit
 
 router = APIRouter()
 
 
 @router.get("/")
-def show_overview(request: Request, visitor: Reader, state: str = "") -> Response:
+def show_overview(visit: Reader, state: str = "") -> Response:
     """Show the overview. With the state `Failed`, the recent actions are those that failed."""
-    web = context(request)
-    store, now = web.store, web.clock()
-    engines, groups = store.engines(visitor), store.service_groups(visitor)
-    unfinished, held = store.unfinished_actions(visitor, limit=20), store.held_actions(visitor)
+    store, now = visit.store, visit.web.clock()
+    engines, groups = store.engines(visit.user), store.service_groups(visit.user)
+    unfinished, held = store.unfinished_actions(visit.user, limit=20), store.held_actions(visit.user)
     is_shown = {each.uuid for each in held}
     is_failed = state == ActionState.FAILED
-    recent = store.recent_actions(visitor, limit=15, failed=is_failed)
-    overview = f"{web.public_path}/"
-    return render(
-        request,
+    recent = store.recent_actions(visit.user, limit=15, failed=is_failed)
+    overview = f"{visit.root}/"
+    return visit.render(
         "overview.html",
-        failed=store.failed_actions(visitor),
+        failed=store.failed_actions(visit.user),
         running=[each for each in unfinished if each.state is not ActionState.PENDING],
         waiting=[each for each in unfinished if each.state is ActionState.PENDING and each.uuid not in is_shown],
         held=held,
         recent=recent,
-        requesters=store.requesters(visitor, [each.uuid for each in recent]),
+        requesters=store.requesters(visit.user, [each.uuid for each in recent]),
         results=[
             ("All results", f"{overview}#recent", None, not is_failed),
             ("Failed", f"{overview}?state=Failed#recent", None, is_failed),
         ],
-        unused=store.unused_handlers(visitor, now - UNUSED_AFTER, Query(limit=5), by_age=True),
-        warned=store.services(visitor, Query(filters={"warned": "yes"}, limit=10)),
-        steps=_list_steps(store, visitor, engines, groups),
-        engines=[(judge_engine(each, now), services_address(request, engine=each.name)) for each in engines],
-        states=link_states(request, {}, groups),
+        unused=store.unused_handlers(visit.user, now - UNUSED_AFTER, Query(limit=5), by_age=True),
+        warned=store.services(visit.user, Query(filters={"warned": "yes"}, limit=10)),
+        steps=_list_steps(visit, engines, groups),
+        engines=[(judge_engine(each, now), services_address(visit, engine=each.name)) for each in engines],
+        states=link_states(visit, {}, groups),
         has_services=bool(groups),
-        can_operate=visitor.may(Scope.OPERATE),
-        tells_nobody=may_change(visitor) and not store.targets(visitor, Query.newest(1)).objects,
-        public_url=judge_address(web.public_url),
+        can_operate=visit.user.may(Scope.OPERATE),
+        tells_nobody=may_change(visit.user) and not store.targets(visit.user, Query.newest(1)).objects,
+        public_url=judge_address(visit.web.public_url),
         unused_days=UNUSED_AFTER.days,
         busy=bool(unfinished),
     )
 
 
 @router.get("/running/")
-def show_running(request: Request, visitor: Reader) -> Response:
+def show_running(visit: Reader) -> Response:
     """Show only the corner of unfinished actions, for a script that refreshes it."""
-    return render(request, "corner.html", unfinished=context(request).store.unfinished_actions(visitor))
+    return visit.render("corner.html", unfinished=visit.store.unfinished_actions(visit.user))
 
 
-def _list_steps(
-    store: Store, visitor: User, engines: Sequence[EngineInfo], groups: Sequence[ServiceGroup]
-) -> list[dict[str, str]]:
+def _list_steps(visit: Visit, engines: Sequence[EngineInfo], groups: Sequence[ServiceGroup]) -> list[dict[str, str]]:
     """Return the steps of a new installation, for `ui.timeline`; none once there is a handler."""
-    if store.unused_handlers(visitor, None, Query.newest(1)).objects:
+    if visit.store.unused_handlers(visit.user, None, Query.newest(1)).objects:
         return []
     number = sum(group.number for group in groups if group.bound)
     steps = {
@@ -75,7 +68,9 @@ def _list_steps(
         if engines
         else "No engine is connected. Start tutumd serve, or tutumd worker beside tutumd web, with --engine docker,"
         " swarm, kubernetes or local.",
-        "It shows services": _services_note(engines, visitor),
+        "It shows services": " ".join(["No service was found yet.", *sorted({engine.hint for engine in engines})])
+        if visit.user.is_admin
+        else f"No service is yours. One is if it has the label tutum.owner={visit.user.name}: set it, or ask an admin.",
         "A sender has the URL of a handler": f"{count_of(number, 'service')} can be redeployed, and"
         " nobody can call them yet. Choose a service and a sender, and get the URL to paste.",
     }
@@ -85,9 +80,3 @@ def _list_steps(
         {"text": text, "state": state, "note": note if state == "now" else ""}
         for (text, note), state in zip(steps.items(), states, strict=False)
     ]
-
-
-def _services_note(engines: Sequence[EngineInfo], visitor: User) -> str:
-    if not visitor.is_admin:
-        return f"No service is yours. One is if it has the label tutum.owner={visitor.name}: set it, or ask an admin."
-    return " ".join(["No service was found yet.", *sorted({engine.hint for engine in engines})])

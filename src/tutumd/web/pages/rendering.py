@@ -12,11 +12,12 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tutumd.application.queries import write_date
-from tutumd.errors import TutumdError
+from tutumd.errors import InvalidInputError, TutumdError
 from tutumd.model import Action, User
 from tutumd.web.context import context
-from tutumd.web.messages.deliveries import describe_reason, write_reason
-from tutumd.web.messages.holds import describe_wait
+from tutumd.web.errors import describe_error
+from tutumd.web.messages.actions import describe_wait
+from tutumd.web.messages.deliveries import describe_reason, describe_wish, write_reason
 from tutumd.web.pages.assets import name_assets
 from tutumd.web.pages.cookies import is_secure, set_cookie
 
@@ -121,6 +122,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "reason": describe_reason,
     "sentence": write_reason,
     "wait": describe_wait,
+    "wish": describe_wish,
     "agent": agent,
 }
 
@@ -187,15 +189,42 @@ def start_of_urls(request: Request) -> str:
     return context(request).public_url or f"{scheme}://{request.url.netloc}"
 
 
-def render(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
+class FormError(InvalidInputError):
+    """Fields of a form are wrong.
+
+    Attributes:
+        errors: What is wrong, by the names of fields; `""` is the form as a whole.
+    """
+
+    def __init__(self, errors: Mapping[str, str]) -> None:
+        super().__init__("; ".join(errors.values()))
+        self.errors = errors
+
+
+def list_errors(refused: TutumdError | None) -> Mapping[str, str]:
+    """Return what is wrong with a form, as in `FormError`."""
+    if isinstance(refused, FormError):
+        return refused.errors
+    return {refused.field: str(refused)} if refused else {}
+
+
+def render(
+    request: Request, template: str, status: int = 200, *, refused: TutumdError | None = None, **values: Any
+) -> HTMLResponse:
     """Return a page.
 
     Every template knows `root` (the path in front of all addresses), `here` (the page's own address, without query),
-    `visitor` (the user, or None), `csrf` (the token for forms), `now`, `said` (what was done), `asset(path)`, `ui` (the
-    macros) and `values`; all but the block `live` know `unfinished` (actions that run or wait). If a script refreshes a
-    page, only the block `live` is rendered.
+    `visitor` (the user, or None), `csrf` (the token for forms), `now`, `said` (what was done), `error` and `errors`
+    (why a form was refused, the latter by the names of fields), `asset(path)`, `ui` (the macros) and `values`; all but
+    the block `live` know `unfinished` (actions that run or wait). If a script refreshes a page, only the block `live`
+    is rendered.
+
+    Args:
+        refused: Why a form was refused: it determines the status.
     """
-    web = context(request)
+    web, headers = context(request), dict[str, str]()
+    if refused is not None:
+        status, _, headers = describe_error(refused)
     known: dict[str, Any] = {
         "root": web.public_path,
         "here": web.public_path + request.url.path,
@@ -205,6 +234,8 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
         "corner_tag": getattr(request.state, "corner_tag", ""),
         "random_id": secrets.token_urlsafe(16),
         "now": web.clock(),
+        "error": str(refused or ""),
+        "errors": list_errors(refused),
         "said": RESULTS.get(request.query_params.get("did", ""), ""),
         "version": request.app.version,
         "asset": lambda path: f"{web.public_path}/static/{name_assets()[path]}",
@@ -215,7 +246,7 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
         html = "".join(page.blocks["live"](page.new_context(known | values)))
     else:
         html = page.render(known | {"unfinished": _read_unfinished(request)} | values)
-    response = HTMLResponse(html, status)
+    response = HTMLResponse(html, status, headers)
     if new_token := getattr(request.state, "new_token", ""):
         set_cookie(request, response, new_token)
     return response

@@ -3,92 +3,73 @@
 from collections.abc import Sequence
 from functools import partial
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from fastapi.responses import Response
 
 from tutumd.application import rollbacks as rules
 from tutumd.errors import ConflictError, InvalidInputError, TutumdError
-from tutumd.model import Action, ActionState, Scope, Service, ServiceImage, User, Verb, find_target
-from tutumd.web.context import context, parse_uuid
-from tutumd.web.errors import describe_error
-from tutumd.web.pages.rendering import go_to, render
+from tutumd.model import Action, ActionState, Scope, Service, ServiceImage, Verb, find_target
 from tutumd.web.pages.service import ask, describe_images, read_unfinished, render_service
-from tutumd.web.pages.service_buttons import command, name_in_command
-from tutumd.web.pages.visitors import Form, Operator, Reader, SentForm
+from tutumd.web.pages.service_buttons import command
+from tutumd.web.pages.visitors import Form, Operator, Reader, SentForm, ServiceOfPage, Uuid, Visit
 
 router = APIRouter(prefix="/service/{uuid}")
 
 
 @router.get("/image/")
-def show_images(request: Request, visitor: Reader, uuid: str) -> Response:
+def show_images(visit: Reader, service: ServiceOfPage) -> Response:
     """Show the images that a service ran, and where each is available. The page of the service requests it, too."""
-    web = context(request)
-    service = web.store.service(visitor, parse_uuid(uuid))
-    found, missing = ask(request, visitor, service, partial(rules.images, web.store, visitor, service.uuid))
+    found, missing = ask(visit, service, partial(rules.images, visit.store, visit.user, service.uuid))
     available = {image.number: where for image, where in found or ()}
-    can_operate = service.gone_since is None and visitor.may(Scope.OPERATE) and not service.rollback_refusal
-    return render(
-        request,
+    can_operate = service.gone_since is None and visit.user.may(Scope.OPERATE) and not service.rollback_refusal
+    return visit.render(
         "service_image_list.html",
         service=service,
-        at=f"{web.public_path}/service/{service.uuid}",
+        at=f"{visit.root}/service/{service.uuid}",
         missing=missing,
-        command=command("images", name_in_command(web.store, visitor, service)),
-        **describe_images(web.store.images(visitor, service.uuid), available, can_operate=can_operate),
+        command=command("images", visit.name_in_command(service)),
+        **describe_images(visit.store.images(visit.user, service.uuid), available, can_operate=can_operate),
     )
 
 
 @router.get("/rollback/")
-def show_rollback(request: Request, visitor: Operator, uuid: str, image: str = "") -> Response:
+def show_rollback(visit: Operator, service: ServiceOfPage, image: str = "") -> Response:
     """Show the plan of a rollback to an image, by its number, or to the previous image."""
-    return _show_rollback(request, visitor, context(request).store.service(visitor, parse_uuid(uuid)), image)
+    return _show_rollback(visit, service, {"image": image, "hold": "on"})
 
 
 @router.post("/rollback/")
-def roll_back(request: Request, visitor: Operator, uuid: str, form: SentForm) -> Response:
+def roll_back(visit: Operator, service: ServiceOfPage, form: SentForm) -> Response:
     """Roll a service back to an image, and show the action."""
-    web = context(request)
-    service = web.store.service(visitor, parse_uuid(uuid))
     try:
         action = rules.roll_back(
-            web.store,
-            visitor,
+            visit.store,
+            visit.user,
             service.uuid,
             image=form.get("image") or None,
             hold="hold" in form,
             reason=form.get("reason", ""),
-            origin=web.read_origin(request.scope),
+            origin=visit.origin,
         )
     except (InvalidInputError, ConflictError) as error:
-        return _show_rollback(request, visitor, service, form.get("image", ""), typed=form, error=error)
-    return go_to(request, f"/action/{action.uuid}/")
+        return _show_rollback(visit, service, form, error)
+    return visit.go_to(f"/action/{action.uuid}/")
 
 
-def _show_rollback(
-    request: Request,
-    visitor: User,
-    service: Service,
-    number: str,
-    *,
-    typed: Form | None = None,
-    error: TutumdError | None = None,
-) -> Response:
+def _show_rollback(visit: Visit, service: Service, typed: Form, refused: TutumdError | None = None) -> Response:
     """Return the page with the plan; after a refused form with the error, and without asking the engine again."""
-    web = context(request)
-    images = web.store.images(visitor, service.uuid)
-    image, refusal = _find_target(service, images, number)
+    images = visit.store.images(visit.user, service.uuid)
+    image, refusal = _find_target(service, images, typed.get("image", ""))
     plan, missing = None, ""
-    if image is not None and error is None:
-        question = partial(rules.plan_rollback, web.store, visitor, service.uuid, str(image.number))
-        plan, missing = ask(request, visitor, service, question)
-    status, text, _ = describe_error(error) if error else (200, "", {})
-    name = name_in_command(web.store, visitor, service)
-    return render(
-        request,
+    if image is not None and refused is None:
+        question = partial(rules.plan_rollback, visit.store, visit.user, service.uuid, str(image.number))
+        plan, missing = ask(visit, service, question)
+    name = visit.name_in_command(service)
+    return visit.render(
         "service_rollback.html",
-        status,
+        refused=refused,
         service=service,
-        at=f"{web.public_path}/service/{service.uuid}",
+        at=f"{visit.root}/service/{service.uuid}",
         image=image,
         running=images[0] if images else None,
         refusal=refusal,
@@ -96,9 +77,8 @@ def _show_rollback(
         plan=plan,
         missing=missing,
         meets=_describe_meeting,
-        unfinished=read_unfinished(web.store, visitor, service.uuid),
-        typed={"hold": "on"} if typed is None else typed,
-        error=text,
+        unfinished=read_unfinished(visit.store, visit.user, service.uuid),
+        typed=typed,
         command=command("rollback", name, "--image", str(image.number)) if image else "",
     )
 
@@ -124,19 +104,18 @@ _MEETINGS = {
 
 
 @router.post("/hold/")
-def hold(request: Request, visitor: Operator, uuid: str, form: SentForm) -> Response:
+def hold(visit: Operator, uuid: Uuid, form: SentForm) -> Response:
     """Hold the redeploys of a service, and show it."""
-    web, uuid = context(request), parse_uuid(uuid)
+    until, reason = form.get("until"), form.get("reason", "")
     try:
-        rules.hold(web.store, visitor, uuid, until=form.get("until"), reason=form.get("reason", ""), now=web.clock())
+        rules.hold(visit.store, visit.user, uuid, until=until, reason=reason, now=visit.web.clock())
     except (InvalidInputError, ConflictError) as error:
-        return render_service(request, visitor, uuid, error, typed={"until": "", **form})
-    return go_to(request, f"/service/{uuid}/", "held")
+        return render_service(visit, uuid, error, typed={"until": "", **form})
+    return visit.go_to(f"/service/{uuid}/", "held")
 
 
 @router.post("/resume/")
-def resume(request: Request, visitor: Operator, uuid: str) -> Response:
+def resume(visit: Operator, uuid: Uuid) -> Response:
     """Remove the hold of a service, and show it."""
-    uuid = parse_uuid(uuid)
-    context(request).store.resume(visitor, uuid)
-    return go_to(request, f"/service/{uuid}/", "resumed")
+    visit.store.resume(visit.user, uuid)
+    return visit.go_to(f"/service/{uuid}/", "resumed")

@@ -3,9 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
-from urllib.parse import urlencode
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from fastapi.responses import Response
 
 from tutumd.application import services as rules
@@ -15,7 +14,6 @@ from tutumd.errors import AnswerTimeoutError, ConflictError, InvalidInputError, 
 from tutumd.model import (
     Action,
     Availability,
-    Delivery,
     HoldKind,
     Query,
     Scope,
@@ -25,14 +23,23 @@ from tutumd.model import (
     Verb,
 )
 from tutumd.ports.store import Store
-from tutumd.web.context import Answer, context, parse_uuid
-from tutumd.web.errors import describe_error
+from tutumd.web.context import Answer
 from tutumd.web.messages.engines import judge_engine
 from tutumd.web.messages.handlers import judge_handler
-from tutumd.web.pages.rendering import go_to, render
-from tutumd.web.pages.service_buttons import command, list_buttons, name_in_command
+from tutumd.web.pages.service_buttons import command, list_buttons
 from tutumd.web.pages.service_list import services_address
-from tutumd.web.pages.visitors import Admin, Caller, Form, Operator, Reader, SentForm
+from tutumd.web.pages.visitors import (
+    Admin,
+    Caller,
+    Form,
+    Operator,
+    Reader,
+    SentForm,
+    ServiceOfPage,
+    Uuid,
+    Visit,
+    cut_page,
+)
 
 router = APIRouter()
 
@@ -41,53 +48,54 @@ _MAX_SHOWN, _MAX_WINDOWS = 100, 60
 
 
 @router.get("/service/{uuid}/")
-def show_service(request: Request, visitor: Reader, uuid: str) -> Response:
+def show_service(visit: Reader, uuid: Uuid) -> Response:
     """Show a service."""
-    return render_service(request, visitor, parse_uuid(uuid))
+    return render_service(visit, uuid)
 
 
 def render_service(
-    request: Request, visitor: User, uuid: str, error: TutumdError | None = None, *, typed: Form | None = None
+    visit: Visit, uuid: str, refused: TutumdError | None = None, *, typed: Form | None = None
 ) -> Response:
     """Return the page of a service; after a refused form, with the error.
 
     Args:
         typed: What was typed into the form to scale or to hold, which then shows the error; None: another form.
     """
-    web, at = context(request), f"{context(request).public_path}/service/{uuid}"
-    status, text, _ = describe_error(error) if error else (200, "", {})
-    service = web.store.service(visitor, uuid)
-    name = name_in_command(web.store, visitor, service)
-    handlers = web.store.handlers(visitor, uuid, Query(limit=_MAX_SHOWN))
-    before, deliveries_before = (parse_position(request.query_params, name) for name in ("before", "deliveries_before"))
-    history = read_history(web.store, visitor, uuid)
-    older = history if before is None else read_history(web.store, visitor, uuid, before)
+    web, at = visit.web, f"{visit.root}/service/{uuid}"
+    text = str(refused or "")
+    service = visit.store.service(visit.user, uuid)
+    name = visit.name_in_command(service)
+    handlers = visit.store.handlers(visit.user, uuid, Query(limit=_MAX_SHOWN))
+    before, deliveries_before = (
+        parse_position(visit.request.query_params, name) for name in ("before", "deliveries_before")
+    )
+    history = read_history(visit.store, visit.user, uuid)
+    older = history if before is None else read_history(visit.store, visit.user, uuid, before)
     query = Query.newest(RECENT + 1, service=uuid, number__lt=deliveries_before)
-    can_operate = service.gone_since is None and visitor.may(Scope.OPERATE)
+    can_operate = service.gone_since is None and visit.user.may(Scope.OPERATE)
     is_about = next((name for name in ("target", "until") if can_operate and name in (typed or {})), "")
-    images = web.store.images(visitor, uuid)
-    return render(
-        request,
+    images = visit.store.images(visit.user, uuid)
+    return visit.render(
         "service.html",
-        status,
+        refused=refused,
         service=service,
         at=at,
-        live_at=f"{at}/" if error else "",
+        live_at=f"{at}/" if refused else "",
         error="" if is_about else text,
         errors={"target": "", "until": ""} | {is_about: text},
         typed={"target": service.target, "until": "4h", "reason": ""} | dict(typed or {}),
-        containers=web.store.containers(visitor, Query(filters={"service": uuid}, limit=_MAX_SHOWN)),
+        containers=visit.store.containers(visit.user, Query(filters={"service": uuid}, limit=_MAX_SHOWN)),
         handlers=handlers,
         handler_states={each.number: judge_handler(each, web.clock()) for each in handlers.objects},
-        buttons=list_buttons(service, name, visitor, handlers.total),
-        can_redeploy=service.gone_since is None and visitor.may(Scope.CALL),
+        buttons=list_buttons(service, name, visit.user, handlers.total),
+        can_redeploy=service.gone_since is None and visit.user.may(Scope.CALL),
         can_operate=can_operate,
         can_roll_back=can_operate and not service.rollback_refusal and bool(images and images[0].previous),
-        can_connect=visitor.may(Scope.OPERATE),
-        targets=web.store.targets(visitor, Query.newest(20, service=uuid)).objects,
-        freeze_windows=web.store.freeze_windows(visitor, Query.newest(_MAX_WINDOWS, service=uuid)).objects,
-        engine_href=services_address(request, engine=service.engine),
-        stack_href=services_address(request, stack=service.stack),
+        can_connect=visit.user.may(Scope.OPERATE),
+        targets=visit.store.targets(visit.user, Query.newest(20, service=uuid)).objects,
+        freeze_windows=visit.store.freeze_windows(visit.user, Query.newest(_MAX_WINDOWS, service=uuid)).objects,
+        engine_href=services_address(visit, engine=service.engine),
+        stack_href=services_address(visit, stack=service.stack),
         scale_command=command("scale", name, "N"),
         hold_command=command("hold", name, "--until", "4h"),
         hold_spans=HOLD_SPANS,
@@ -98,8 +106,14 @@ def render_service(
         **describe_images(images, can_operate=can_operate),
         settings=[(name, value, _MEANINGS.get(name, "")) for name, value in service.settings],
         busy=any(each.ended is None for each in history),
-        actions=_page(older, at, "before", before),
-        deliveries=_page(web.store.deliveries(visitor, query).objects, at, "deliveries_before", deliveries_before),
+        actions=cut_page(older, RECENT, f"{at}/", before),
+        deliveries=cut_page(
+            visit.store.deliveries(visit.user, query).objects,
+            RECENT,
+            f"{at}/",
+            deliveries_before,
+            name="deliveries_before",
+        ),
     )
 
 
@@ -116,12 +130,6 @@ def read_unfinished(store: Store, viewer: User, uuid: str) -> list[Action]:
 def is_held(action: Action) -> bool:
     """Return whether a hold or a freeze window delays an action. A redeploy with `override` ignores both."""
     return any(each.kind is not HoldKind.DEBOUNCE for each in action.holds)
-
-
-def _page(found: Sequence[Action | Delivery], at: str, name: str, before: int | None) -> dict[str, Any]:
-    """Return one page of a list, and the addresses of the older page and of the newest page."""
-    older = f"{at}/?{urlencode({name: found[RECENT - 1].number})}" if len(found) > RECENT else ""
-    return {"rows": found[:RECENT], "older": older, "newest": f"{at}/" if before else ""}
 
 
 def describe_images(
@@ -168,25 +176,22 @@ _MEANINGS = {
 
 
 @router.get("/service/{uuid}/redeploy/")
-def show_plan(request: Request, visitor: Caller, uuid: str) -> Response:
+def show_plan(visit: Caller, service: ServiceOfPage) -> Response:
     """Show the plan of a redeploy, and the button that starts it."""
-    web = context(request)
-    service = web.store.service(visitor, parse_uuid(uuid))
-    name = name_in_command(web.store, visitor, service)
-    unfinished = read_unfinished(web.store, visitor, service.uuid)
-    windows = web.store.freeze_windows(visitor, Query.newest(_MAX_WINDOWS, service=service.uuid)).objects
+    name = visit.name_in_command(service)
+    unfinished = read_unfinished(visit.store, visit.user, service.uuid)
+    windows = visit.store.freeze_windows(visit.user, Query.newest(_MAX_WINDOWS, service=service.uuid)).objects
     is_waiting = bool(service.hold or any(each.active_until for each in windows) or any(map(is_held, unfinished)))
-    plan, missing = ask(request, visitor, service, partial(rules.plan, web.store, service))
-    return render(
-        request,
+    plan, missing = ask(visit, service, partial(rules.plan, visit.store, service))
+    return visit.render(
         "service_plan.html",
         service=service,
-        at=f"{web.public_path}/service/{service.uuid}",
+        at=f"{visit.root}/service/{service.uuid}",
         plan=plan,
         missing=missing,
         unfinished=unfinished,
         freeze_windows=windows,
-        can_override=visitor.may(Scope.OPERATE) and is_waiting,
+        can_override=visit.user.may(Scope.OPERATE) and is_waiting,
         command=command("redeploy", name),
         override_command=command("redeploy", name, "--override"),
         dry_run=command("redeploy", name, "--dry-run"),
@@ -194,56 +199,55 @@ def show_plan(request: Request, visitor: Caller, uuid: str) -> Response:
 
 
 @router.post("/service/{uuid}/redeploy/")
-def redeploy(request: Request, visitor: Caller, uuid: str, form: SentForm) -> Response:
+def redeploy(visit: Caller, uuid: Uuid, form: SentForm) -> Response:
     """Redeploy a service, perhaps in spite of a hold or freeze window, and show the action."""
     if "override" in form:
-        require_scope(visitor, Scope.OPERATE)
-    return _act(request, visitor, uuid, Verb.REDEPLOY, override="override" in form)
+        require_scope(visit.user, Scope.OPERATE)
+    return _act(visit, uuid, Verb.REDEPLOY, override="override" in form)
 
 
 @router.post("/service/{uuid}/start/")
 @router.post("/service/{uuid}/stop/")
-def start_or_stop(request: Request, visitor: Operator, uuid: str) -> Response:
+def start_or_stop(visit: Operator, uuid: Uuid) -> Response:
     """Start or stop a service, and show the action."""
-    return _act(request, visitor, uuid, Verb.START if request.url.path.endswith("/start/") else Verb.STOP)
+    return _act(visit, uuid, Verb.START if visit.request.url.path.endswith("/start/") else Verb.STOP)
 
 
 @router.post("/service/{uuid}/terminate/")
-def terminate(request: Request, visitor: Admin, uuid: str) -> Response:
+def terminate(visit: Admin, uuid: Uuid) -> Response:
     """Terminate a service, and show the action."""
-    return _act(request, visitor, uuid, Verb.TERMINATE)
+    return _act(visit, uuid, Verb.TERMINATE)
 
 
 @router.post("/service/{uuid}/forget/")
-def forget(request: Request, visitor: Operator, uuid: str) -> Response:
+def forget(visit: Operator, uuid: Uuid) -> Response:
     """Remove a service that is gone, and show the list of services."""
-    uuid = parse_uuid(uuid)
     try:
-        context(request).store.forget(visitor, uuid)
+        visit.store.forget(visit.user, uuid)
     except ConflictError as error:
-        return render_service(request, visitor, uuid, error)
-    return go_to(request, "/services/", "forgotten")
+        return render_service(visit, uuid, error)
+    return visit.go_to("/services/", "forgotten")
 
 
 @router.post("/service/{uuid}/scale/")
-def scale(request: Request, visitor: Operator, uuid: str, form: SentForm) -> Response:
+def scale(visit: Operator, uuid: Uuid, form: SentForm) -> Response:
     """Set the number of containers, and show the action; the service, if nothing runs that could be scaled."""
-    web, uuid = context(request), parse_uuid(uuid)
+    server_cap = visit.web.server_cap
     text = form.get("target", "").strip()
     try:
         _, action = rules.change(
-            web.store,
-            visitor,
+            visit.store,
+            visit.user,
             uuid,
-            {"target_num_containers": _parse_target(text, web.server_cap)},
-            server_cap=web.server_cap,
-            origin=web.read_origin(request.scope),
+            {"target_num_containers": _parse_target(text, server_cap)},
+            server_cap=server_cap,
+            origin=visit.origin,
         )
     except (InvalidInputError, ConflictError) as error:
-        return render_service(request, visitor, uuid, error, typed={"target": text})
+        return render_service(visit, uuid, error, typed={"target": text})
     if action is None:
-        return go_to(request, f"/service/{uuid}/", "scaled")
-    return go_to(request, f"/action/{action.uuid}/")
+        return visit.go_to(f"/service/{uuid}/", "scaled")
+    return visit.go_to(f"/action/{action.uuid}/")
 
 
 def _parse_target(text: str, server_cap: int) -> int:
@@ -252,33 +256,31 @@ def _parse_target(text: str, server_cap: int) -> int:
     return int(text)
 
 
-def _act(request: Request, visitor: User, uuid: str, verb: Verb, *, override: bool = False) -> Response:
-    web, uuid = context(request), parse_uuid(uuid)
+def _act(visit: Visit, uuid: str, verb: Verb, *, override: bool = False) -> Response:
     try:
-        _, action = rules.act(web.store, visitor, uuid, verb, web.read_origin(request.scope), override=override)
+        _, action = rules.act(visit.store, visit.user, uuid, verb, visit.origin, override=override)
     except ConflictError as error:  # the service has changed since the page was loaded
-        return render_service(request, visitor, uuid, error)
+        return render_service(visit, uuid, error)
     if action is None:
-        return go_to(request, "/services/", "forgotten")
-    return go_to(request, f"/action/{action.uuid}/")
+        return visit.go_to("/services/", "forgotten")
+    return visit.go_to(f"/action/{action.uuid}/")
 
 
-def ask(request: Request, visitor: User, service: Service, question: Callable[[], Answer]) -> tuple[Answer | None, str]:
+def ask(visit: Visit, service: Service, question: Callable[[], Answer]) -> tuple[Answer | None, str]:
     """Return the response of a service's engine, or None and the reason.
 
     An engine that is known to be unavailable is not queried: nobody waits 10 s for a page that says so.
     """
-    web = context(request)
     if service.gone_since is not None:
         return None, f"Engine {service.engine} does not show this service at present."
-    engine = next((each for each in web.store.engines() if each.name == service.engine), None)
-    health = judge_engine(engine, web.clock()) if engine else None
+    engine = next((each for each in visit.store.engines() if each.name == service.engine), None)
+    health = judge_engine(engine, visit.web.clock()) if engine else None
     if health is None or health.state in ("away", "no worker"):
         return (
             None,
             f"Engine {service.engine}: {f'{health.why} {health.fix}' if health else 'no worker has served it yet.'}",
         )
     try:
-        return web.ask_engine(visitor, question), ""
+        return visit.web.ask_engine(visit.user, question), ""
     except (UnavailableError, AnswerTimeoutError) as error:
         return None, str(error)

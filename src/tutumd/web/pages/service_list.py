@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from fastapi.responses import Response
 
 from tutumd.application import services as rules
@@ -12,9 +12,7 @@ from tutumd.application.admission.json_checks import check_storable
 from tutumd.application.queries import parse_date
 from tutumd.errors import InvalidInputError
 from tutumd.model import Query, Scope, ServiceGroup, ServiceState
-from tutumd.web.context import context
-from tutumd.web.pages.rendering import go_to, render
-from tutumd.web.pages.visitors import Operator, Reader, SentForm
+from tutumd.web.pages.visitors import Operator, Reader, SentForm, Visit
 
 router = APIRouter()
 
@@ -39,17 +37,16 @@ _ORDER = (
 
 
 @router.get("/services/")
-def list_services(request: Request, visitor: Reader, after: str = "") -> Response:
+def list_services(visit: Reader, after: str = "") -> Response:
     """Show the services that match the filters in the address, from the position `after` on."""
-    store, filters = context(request).store, _read_filters(request.query_params)
+    store, filters = visit.store, _read_filters(visit.request.query_params)
     begin = int(after) if after.isdecimal() and len(after) < 10 else 0
-    found = store.services(visitor, Query(filters=_store_filters(filters), limit=PAGE_SIZE, offset=begin))
-    groups = store.service_groups(visitor, filters["search"])
-    newest = store.newest_actions(visitor, [service.uuid for service in found.objects])
+    found = store.services(visit.user, Query(filters=_store_filters(filters), limit=PAGE_SIZE, offset=begin))
+    groups = store.service_groups(visit.user, filters["search"])
+    newest = store.newest_actions(visit.user, [service.uuid for service in found.objects])
     stacks, engines = (sorted({getattr(group, name) for group in groups}) for name in ("stack", "engine"))
     end = begin + PAGE_SIZE
-    return render(
-        request,
+    return visit.render(
         "services.html",
         services=found.objects,
         newest=newest,
@@ -57,31 +54,31 @@ def list_services(request: Request, visitor: Reader, after: str = "") -> Respons
         is_filtered=bool(begin or any(filters.values())),
         is_gone=filters["state"] == GONE,
         total=found.total,
-        can_forget=visitor.may(Scope.OPERATE),
-        states=link_states(request, filters, groups),
+        can_forget=visit.user.may(Scope.OPERATE),
+        states=link_states(visit, filters, groups),
         stack_options=[("", "All stacks"), *((name or NO_STACK, name or "No stack") for name in stacks)],
         engine_options=[("", "All engines"), *((name, name) for name in engines)],
-        first_href=services_address(request, **filters) if begin else "",
-        next_href=services_address(request, **filters, after=str(end)) if end < found.total else "",
-        all_href=services_address(request),
+        first_href=services_address(visit, **filters) if begin else "",
+        next_href=services_address(visit, **filters, after=str(end)) if end < found.total else "",
+        all_href=services_address(visit),
         busy=any(action.ended is None for action in newest.values()),
     )
 
 
 @router.post("/services/forget/")
-def forget_all(request: Request, visitor: Operator, form: SentForm) -> Response:
+def forget_all(visit: Operator, form: SentForm) -> Response:
     """Remove the gone services that match the filters, and that were gone when the visitor's page was rendered."""
     filters = _read_filters({**form, "state": GONE})
     seen = parse_date("seen", form.get("seen", ""))
-    is_complete = rules.forget_gone(context(request).store, visitor, _store_filters(filters), seen)
-    address = services_address(request, **filters).removeprefix(context(request).public_path)
-    return go_to(request, address, "all-forgotten" if is_complete else "some-forgotten")
+    is_complete = rules.forget_gone(visit.store, visit.user, _store_filters(filters), seen)
+    address = services_address(visit, **filters).removeprefix(visit.root)
+    return visit.go_to(address, "all-forgotten" if is_complete else "some-forgotten")
 
 
-def services_address(request: Request, **filters: str) -> str:
+def services_address(visit: Visit, **filters: str) -> str:
     """Return the address of the list of services. Empty filters are omitted."""
     query = urlencode({name: value for name, value in filters.items() if value})
-    return f"{context(request).public_path}/services/{f'?{query}' if query else ''}"
+    return f"{visit.root}/services/{f'?{query}' if query else ''}"
 
 
 def _read_filters(sent: Mapping[str, str]) -> dict[str, str]:
@@ -104,7 +101,7 @@ def _store_filters(filters: Mapping[str, str]) -> dict[str, str]:
 
 
 def link_states(
-    request: Request, filters: Mapping[str, str], groups: Sequence[ServiceGroup]
+    visit: Visit, filters: Mapping[str, str], groups: Sequence[ServiceGroup]
 ) -> list[tuple[str, str, int, bool]]:
     """Return the links that select a state, for `ui.filters`: all, each state with services, and gone services.
 
@@ -114,15 +111,12 @@ def link_states(
     """
     chosen, counts = filters.get("state"), Counter[str]()
     for group in groups:
-        if filters.get("stack") in (None, "", group.stack or NO_STACK) and filters.get("engine") in (
-            None,
-            "",
-            group.engine,
-        ):
+        wanted = {"stack": group.stack or NO_STACK, "engine": group.engine}
+        if all(filters.get(name) in (None, "", value) for name, value in wanted.items()):
             counts[group.state if group.bound else GONE] += group.number
     shown = [("", "All", counts.total() - counts[GONE])]
     shown += [(state, state, counts[state]) for state in _ORDER if counts[state] or chosen == state]
     return [
-        (label, services_address(request, **{**filters, "state": state}), number, chosen == state)
+        (label, services_address(visit, **{**filters, "state": state}), number, chosen == state)
         for state, label, number in shown
     ]

@@ -5,19 +5,18 @@ from datetime import timedelta
 from functools import partial
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from fastapi.responses import Response
+from starlette.datastructures import QueryParams
 
 from tutumd.application import services as rules
 from tutumd.application.admission.json_checks import check_storable
 from tutumd.application.queries import parse_number, write_date
 from tutumd.errors import InvalidInputError, UnavailableError
-from tutumd.model import LINES_MISSING, Service, User
-from tutumd.web.context import context, parse_uuid
-from tutumd.web.pages.rendering import render
+from tutumd.model import LINES_MISSING, Service
 from tutumd.web.pages.service import ask
-from tutumd.web.pages.service_buttons import command, name_in_command
-from tutumd.web.pages.visitors import Reader
+from tutumd.web.pages.service_buttons import command
+from tutumd.web.pages.visitors import Reader, ServiceOfPage, Visit
 
 router = APIRouter(prefix="/service/{uuid}/logs")
 
@@ -31,26 +30,25 @@ _PERIODS = {
 
 
 @router.get("/")
-def show_logs(request: Request, visitor: Reader, uuid: str, after: str = "") -> Response:
+def show_logs(visit: Reader, service: ServiceOfPage, after: str = "") -> Response:
     """Show the last lines that the containers wrote; with the cursor `after`, only the lines that were written since.
 
     With `follow`, scripts request the lines after those of the page, and add them.
     """
-    web, chosen = context(request), _parse(request)
-    service, tail, since = web.store.service(visitor, parse_uuid(uuid)), chosen["tail"], chosen["since"]
+    chosen = _parse(visit.request.query_params)
+    tail, since = chosen["tail"], chosen["since"]
     if after:
-        return _show_new_lines(request, visitor, service, after, chosen["search"])
+        return _show_new_lines(visit, service, after, chosen["search"])
     try:
-        output, missing = _read(request, visitor, service, int(tail), since=since)
+        output, missing = _read(visit, service, int(tail), since=since)
     except InvalidInputError as error:  # its engine stores no times
         output, missing = None, str(error)
     text, cursor = output or ("", "")
     options = [*(["-f"] if chosen["follow"] else []), "--tail", tail, *(["--since", since] if since else [])]
-    return render(
-        request,
+    return visit.render(
         "service_logs.html",
         service=service,
-        at=(at := f"{web.public_path}/service/{service.uuid}"),
+        at=(at := f"{visit.root}/service/{service.uuid}"),
         lines=_select(text, chosen["search"]),
         cursor=cursor,
         has_output=bool(text),
@@ -62,13 +60,12 @@ def show_logs(request: Request, visitor: Reader, uuid: str, after: str = "") -> 
         else (),
         refresh_href=_link(at, chosen),
         follow_href=_link(at, chosen, follow="" if chosen["follow"] else "1"),
-        command=command("logs", name_in_command(web.store, visitor, service), *options),
+        command=command("logs", visit.name_in_command(service), *options),
     )
 
 
-def _parse(request: Request) -> dict[str, str]:
+def _parse(query: QueryParams) -> dict[str, str]:
     """Return `tail`, `since`, `search` and `follow` of the address. Raises InvalidInputError."""
-    query = request.query_params
     tail = parse_number([("tail", each) for each in query.getlist("tail")], "tail", 1, 10_000, default=300)
     since, search = query.get("since", ""), query.get("search", "").strip()[:200]
     if since and since not in _PERIODS:
@@ -77,24 +74,23 @@ def _parse(request: Request) -> dict[str, str]:
     return {"tail": str(tail), "since": since, "search": search, "follow": "1" if query.get("follow") else ""}
 
 
-def _show_new_lines(request: Request, visitor: User, service: Service, after: str, search: str) -> Response:
-    output, missing = _read(request, visitor, service, _NEW_LINES, after=after)
+def _show_new_lines(visit: Visit, service: Service, after: str, search: str) -> Response:
+    output, missing = _read(visit, service, _NEW_LINES, after=after)
     if output is None:
         raise UnavailableError(missing)
     text, cursor = output
     if cursor == after:
         return Response(status_code=204)
-    return render(request, "service_log_lines.html", lines=_select(text, search), cursor=cursor)
+    return visit.render("service_log_lines.html", lines=_select(text, search), cursor=cursor)
 
 
 def _read(
-    request: Request, visitor: User, service: Service, tail: int, *, since: str = "", after: str = ""
+    visit: Visit, service: Service, tail: int, *, since: str = "", after: str = ""
 ) -> tuple[tuple[str, str] | None, str]:
     """Return the text and the next cursor, or None and the reason. Raises as `Followers.read` does."""
-    web = context(request)
-    begin = write_date(web.clock() - _PERIODS[since][1]) or "" if since else ""
-    read = partial(rules.logs, web.store, visitor, service.uuid, tail)
-    return ask(request, visitor, service, partial(web.followers.read, visitor, after, begin, read))
+    begin = write_date(visit.web.clock() - _PERIODS[since][1]) or "" if since else ""
+    read = partial(rules.logs, visit.store, visit.user, service.uuid, tail)
+    return ask(visit, service, partial(visit.web.followers.read, visit.user, after, begin, read))
 
 
 def _select(text: str, search: str) -> list[str]:

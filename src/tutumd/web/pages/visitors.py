@@ -1,26 +1,33 @@
-"""The visitor of a page with their rights, and the check that a form is one of ours."""
+"""The visit to a page: the visitor with their rights, the check that a form is one of ours, and parts of addresses."""
 
 import hmac
 import json
 import shlex
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Annotated
-from urllib.parse import parse_qs
+from typing import Annotated, Any
+from urllib.parse import parse_qs, urlencode
 
 from fastapi import Depends, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from tutumd.application import services
 from tutumd.application.admission.json_checks import is_storable
 from tutumd.application.digests import sha256_hex
-from tutumd.errors import ForbiddenError, InvalidInputError, NotFoundError, UnavailableError
-from tutumd.model import Access, NewSession, Scope, User, Via
-from tutumd.web.auth import at_origin, check_origin, needs
+from tutumd.application.scopes import require_scope
+from tutumd.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError, UnavailableError
+from tutumd.model import Access, Action, Delivery, NewSession, Origin, Scope, Service, User, Via
+from tutumd.model.notifications import Notification
+from tutumd.ports.store import Store
+from tutumd.web.auth import at_origin, check_origin
 from tutumd.web.body import read_body
-from tutumd.web.context import context
+from tutumd.web.context import IS_UUID, WebContext, context
 from tutumd.web.pages.cookies import make_csrf, make_token, read_token, set_cookie
+from tutumd.web.pages.rendering import go_to, render
 
 PROXY = "proxy"
 """Credential of users that a proxy has signed in: the proxy names them in a header of each request."""
@@ -31,15 +38,6 @@ MAX_STRANGER = 16 * 1024
 _MAX_FIELDS = 500
 _MAX_NAME = 100
 _FORM_TYPE = "application/x-www-form-urlencoded"
-
-
-After = Annotated[int, Query(ge=0, le=2**62)]
-Before = Annotated[int | None, Query(ge=1, le=2**62)]
-"""Numbers at which a page of a list begins."""
-
-
-class SignInNeededError(Exception):
-    """The page requires a signed-in user."""
 
 
 Form = dict[str, str]
@@ -192,20 +190,6 @@ def begin_visit(request: Request) -> None:
     request.state.csrf = make_csrf(token, read_user_name(request))
 
 
-def require_visitor(request: Request) -> User:
-    """Return the visitor. Raises SignInNeededError."""
-    user = find_visitor(request)
-    if user is None:
-        raise SignInNeededError
-    return user
-
-
-Reader = Annotated[User, Depends(needs(Scope.READ, require_visitor))]
-Caller = Annotated[User, Depends(needs(Scope.CALL, require_visitor))]
-Operator = Annotated[User, Depends(needs(Scope.OPERATE, require_visitor))]
-Admin = Annotated[User, Depends(needs(Scope.ADMIN, require_visitor))]
-
-
 def make_session(request: Request, response: Response) -> NewSession:
     """Return a session to begin, with a new token, which replaces the browser's old token. Nothing is stored."""
     token, before = make_token(), read_token(request)
@@ -220,7 +204,118 @@ def make_session(request: Request, response: Response) -> NewSession:
 def end_session(request: Request, response: Response) -> None:
     """End the session of the request, if it has one."""
     set_cookie(request, response, "", 0)  # the browser removes it
-    token = read_token(request)
-    user = context(request).store.session_user(sha256_hex(token)) if token else None
+    user = find_visitor(request)
     if user is not None and user.access.session is not None:
-        context(request).store.end_sessions(at_origin(request, user, Via.PAGE), user.access.session)
+        context(request).store.end_sessions(user, user.access.session)
+
+
+class SignInNeededError(Exception):
+    """The page requires a signed-in user."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """A request of a signed-in user for a page.
+
+    Attributes:
+        user: The visitor, with the rights of the session.
+    """
+
+    request: Request
+    user: User
+
+    @property
+    def web(self) -> WebContext:
+        """The objects of the server."""
+        return context(self.request)
+
+    @property
+    def store(self) -> Store:
+        """The store of the server."""
+        return self.web.store
+
+    @property
+    def root(self) -> str:
+        """The path in front of all addresses of pages."""
+        return self.web.public_path
+
+    @property
+    def origin(self) -> Origin:
+        """The sender of the request."""
+        return self.web.read_origin(self.request.scope)
+
+    def name_in_command(self, service: Service) -> str:
+        """Return the name of a service, or its UUID if a command would mistake the name for another one or an
+        option.
+        """
+        name = service.full_name
+        with suppress(NotFoundError, ConflictError):
+            if not name.startswith("-") and services.find(self.store, self.user, name) == service.uuid:
+                return name
+        return service.uuid
+
+    def render(self, template: str, status: int = 200, **values: Any) -> Response:
+        """Return a page, as `rendering.render`."""
+        return render(self.request, template, status, **values)
+
+    def go_to(self, path: str, did: str = "") -> Response:
+        """Redirect to another page, as `rendering.go_to`."""
+        return go_to(self.request, path, did)
+
+
+def visit_with(scope: Scope) -> Callable[[Request], Visit]:
+    """Return the dependency of a page that requires a scope. It raises SignInNeededError or ForbiddenError."""
+
+    def begin(request: Request) -> Visit:
+        user = find_visitor(request)
+        if user is None:
+            raise SignInNeededError
+        require_scope(user, scope)
+        return Visit(request=request, user=user)
+
+    return begin
+
+
+Reader = Annotated[Visit, Depends(visit_with(Scope.READ))]
+Caller = Annotated[Visit, Depends(visit_with(Scope.CALL))]
+Operator = Annotated[Visit, Depends(visit_with(Scope.OPERATE))]
+Admin = Annotated[Visit, Depends(visit_with(Scope.ADMIN))]
+
+Uuid = Annotated[str, IS_UUID]
+
+
+def find_service(visit: Reader, uuid: Uuid) -> Service:
+    """Return the service of a page's address. Raises NotFoundError."""
+    return visit.store.service(visit.user, uuid)
+
+
+ServiceOfPage = Annotated[Service, Depends(find_service)]
+
+
+After = Annotated[int, Query(ge=0, le=2**62)]
+Before = Annotated[int | None, Query(ge=1, le=2**62)]
+"""Numbers at which a page of a list begins."""
+
+
+def cut_page(
+    found: Sequence[Action | Delivery | Notification],
+    size: int,
+    address: str,
+    before: int | None,
+    *,
+    name: str = "before",
+    **kept: str | None,
+) -> dict[str, Any]:
+    """Return a page of a list as `rows`, and the addresses of the `older` page and of the `newest` page.
+
+    Args:
+        found: The rows of the page, newest first, and the next row if there is one.
+        address: Address of the list.
+        before: Number of the next newer row; None: this is the newest page.
+        name: Name of this number in addresses.
+        kept: Filters in addresses.
+    """
+    filters = {key: value for key, value in kept.items() if value}
+    older = f"{address}?{urlencode({**filters, name: found[size - 1].number})}" if len(found) > size else ""
+    newest = f"{address}?{urlencode(filters)}".rstrip("?") if before else ""
+    return {"rows": found[:size], "older": older, "newest": newest}

@@ -1,10 +1,24 @@
-"""The steps of an action in order, with the duration of each step, for the dashboard."""
+"""Actions for people: what a pending action waits for, and the steps of an action with the duration of each step."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from tutumd.model import Action, ActionState, LogLine, Phase
+from tutumd.model import Action, ActionState, Hold, LogLine, Phase
+from tutumd.web.messages.deliveries import write_reason
+
+
+def write_hold(hold: Hold) -> str:
+    """Return why a hold delays an action, who set it, and until when it lasts."""
+    if not hold.by:
+        return write_reason(hold.reason)
+    until = f", until {hold.until:%Y-%m-%d %H:%M} UTC" if hold.until else ""
+    return f"{write_reason(hold.reason)} (by {hold.by}{until})"
+
+
+def describe_wait(action: Action) -> str:
+    """Return everything that an action waits for; empty if a worker performs it, or it has ended."""
+    return "; ".join(filter(None, (*map(write_hold, action.holds), action.waits_for)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
