@@ -1,5 +1,6 @@
-"""Pages of groups: the list, a group with its calls, and the page of a call."""
+"""Pages of groups: the list, a new group, a group with its calls, and the page of a call."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Annotated
 
@@ -7,14 +8,16 @@ from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
 
 from tutumd.errors import NotFoundError
-from tutumd.model import ActionState, Query, Scope, Service
+from tutumd.model import ActionState, Query, Scope, Service, User
 from tutumd.web.context import context
 from tutumd.web.messages.groups import describe_order, describe_selector, name_call, summarize_call
 from tutumd.web.messages.handlers import judge_handler
+from tutumd.web.pages.group_inputs import group_values, read_group, write_group
+from tutumd.web.pages.handler_form import blank_group, create_from_form, form_values
 from tutumd.web.pages.handler_routes import GROUP_BASE, Found, ReadSubject
 from tutumd.web.pages.handlers import values_of_page
-from tutumd.web.pages.rendering import render
-from tutumd.web.pages.visitors import Reader
+from tutumd.web.pages.rendering import go_to, render
+from tutumd.web.pages.visitors import Operator, Reader, SentForm, fingerprint
 
 router = APIRouter()
 
@@ -34,6 +37,35 @@ def list_groups(request: Request, visitor: Reader) -> Response:
         groups=[(each, describe_selector(each.selector), judge_handler(each, web.clock())) for each in found.objects],
         has_more=found.total > _MAX_GROUPS,
         may_create=visitor.may(Scope.OPERATE),
+    )
+
+
+@router.get("/groups/new/")
+def show_new(request: Request, visitor: Operator) -> Response:
+    """Show the form of a new group."""
+    return _show_new(request, visitor)
+
+
+@router.post("/groups/new/")
+def create_group(request: Request, visitor: Operator, form: SentForm) -> Response:
+    """Create a group, and show it. If the same form is sent again, nothing is created."""
+    of_group = read_group(form, write_group(request, visitor, blank_group(context(request).clock())))
+    made, _, errors = create_from_form(request, visitor, "", form, fingerprint(form), of_group)
+    if made is None:
+        return _show_new(request, visitor, form, errors)
+    return go_to(request, f"/groups/{made.number}/", "group-created")
+
+
+def _show_new(
+    request: Request, visitor: User, typed: Mapping[str, str] | None = None, errors: dict[str, str] | None = None
+) -> Response:
+    group = blank_group(context(request).clock())
+    return render(
+        request,
+        "group_form.html",
+        400 if errors else 200,
+        **form_values(group, typed, errors or {}),
+        **group_values(request, visitor, group, typed),
     )
 
 

@@ -1,7 +1,7 @@
-"""The form of a webhook handler, derived from the table of handler fields: a new field appears by itself."""
+"""The form of a webhook handler or a group, derived from the table of handler fields: a new field appears by itself."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from shlex import quote
@@ -31,7 +31,8 @@ from tutumd.web.pages.form_inputs import (
     write_example,
     write_texts,
 )
-from tutumd.web.pages.handler_routes import BASE, ChangedSubject, Found
+from tutumd.web.pages.group_inputs import group_values, read_group, write_group
+from tutumd.web.pages.handler_routes import BASE, GROUP_BASE, ChangedSubject, Found
 from tutumd.web.pages.rendering import go_to, render
 from tutumd.web.pages.visitors import Operator, SentForm, fingerprint
 
@@ -87,36 +88,25 @@ def blank_group(now: datetime) -> Handler:
 
 
 @router.get(f"{BASE}edit/")
+@router.get(f"{GROUP_BASE}edit/")
 def show_edit(found: ChangedSubject) -> Response:
-    """Show the form of a handler."""
+    """Show the form of a handler or a group."""
     return _show_edit(found)
 
 
 @router.post(f"{BASE}edit/")
+@router.post(f"{GROUP_BASE}edit/")
 def change_handler(found: ChangedSubject, form: SentForm) -> Response:
-    """Change the fields that differ in the form, and show the handler."""
+    """Change the fields that differ in the form, and show the handler or group."""
     document, errors = read_form(form, found.handler, found.web.clock())
     if errors:
         return _show_edit(found, form, errors)
-    is_current = form.get("seen") == identify_fields(found.handler)
-    return save(found, document, is_current, lambda errors, status: _show_edit(found, form, errors, status))
-
-
-def save(
-    found: Found,
-    document: Mapping[str, Any],
-    is_current: bool,
-    show_form: Callable[[dict[str, str], int], Response],
-) -> Response:
-    """Change the fields of a document, and show the handler or group; or the form again, with the error.
-
-    Args:
-        is_current: Whether nobody has changed the fields since the form was shown.
-    """
+    if found.handler.is_group:
+        document |= read_group(form, write_group(found.request, found.visitor, found.handler))
     if not document:
         return go_to(found.request, found.place, "unchanged")
     try:
-        if not is_current:
+        if form.get("seen") != _identify_fields(found.handler):
             raise ConflictError(
                 f"somebody changed this {found.kind} since you opened the form. What you see is what you typed: saving"
                 f" it again changes {', '.join(document)}"
@@ -125,7 +115,7 @@ def save(
     except (InvalidInputError, NotFoundError, ConflictError, SettingsError) as error:
         if isinstance(error, NotFoundError) and not error.field:  # not a service of the form, but the subject itself
             raise
-        return show_form({error.field: str(error)}, describe_error(error)[0])
+        return _show_edit(found, form, {error.field: str(error)}, describe_error(error)[0])
     return go_to(found.request, found.place, "changed")
 
 
@@ -147,12 +137,14 @@ def _show_new(
 def _show_edit(
     found: Found, typed: Mapping[str, str] | None = None, errors: dict[str, str] | None = None, status: int = 400
 ) -> Response:
+    handler = found.handler
     return render(
         found.request,
-        "handler_edit.html",
+        "group_form.html" if handler.is_group else "handler_edit.html",
         status if errors else 200,
         **found.values,
-        **form_values(found.handler, typed, errors or {}),
+        **form_values(handler, typed, errors or {}),
+        **(group_values(found.request, found.visitor, handler, typed) if handler.is_group else {}),
     )
 
 
@@ -162,7 +154,7 @@ def form_values(handler: Handler | None, typed: Mapping[str, str] | None, errors
         "groups": make_form(handler, typed=typed, errors=errors),
         "errors": errors,
         "typed_name": (handler and handler.name) or "" if typed is None else typed.get("name", ""),
-        "seen": identify_fields(handler) if handler else "",
+        "seen": _identify_fields(handler) if handler else "",
         "options_of": _options_of,
     }
 
@@ -176,7 +168,7 @@ def _options_of(each: Input) -> list[tuple[str, str]]:
     ]
 
 
-def identify_fields(handler: Handler) -> str:
+def _identify_fields(handler: Handler) -> str:
     """Return a text that changes when somebody changes the name or a field."""
     return fingerprint(handler.name, show_fields(handler), rules.public_options(handler))
 
