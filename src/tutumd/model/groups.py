@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from tutumd.errors import Reason
 from tutumd.model.actions import Action, ActionState, Reference
@@ -110,16 +111,22 @@ def state_of_call(states: Collection[ActionState | None]) -> ActionState:
     return ActionState.CANCELED if ActionState.CANCELED in states else ActionState.SUCCESS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AcceptedLine:
-    """The line of one service in the response to a group call; `action_uuid` is empty if the call left it out."""
+class AcceptedLine(NamedTuple):
+    """What a group call has caused for one service, as it is stored and as its caller sees it.
+
+    Attributes:
+        action_seq, action_uuid: None and empty if the call left the service out. The `seq` of an action that is not
+            inserted yet is 0.
+        state: State of the action when a repetition of the call asks for it. It is not stored.
+    """
 
     service_uuid: str
     service_name: str
+    action_seq: int | None
     action_uuid: str
     joined: bool
+    note: Reason | None
     state: ActionState = ActionState.PENDING
-    note: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

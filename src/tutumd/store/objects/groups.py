@@ -2,11 +2,11 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, NamedTuple
+from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.errors import ForbiddenError, NotFoundError, Reason, about, decode_reasons
+from tutumd.errors import ForbiddenError, NotFoundError, about, decode_reasons
 from tutumd.model import Action, ActionState, NewHandler, Page, Query, Reference, User
 from tutumd.model import groups as model
 from tutumd.store.objects.action_rows import actions_from, select_actions
@@ -22,25 +22,12 @@ IMAGE = "image"
 _CALLS = {"handler": group_calls.c.handler_seq, "received": group_calls.c.received}
 
 
-class StoredLine(NamedTuple):
-    """A line of a group call, as `group_calls.lines` has it. `note` is as `encode_reasons` writes it, or empty."""
-
-    service_uuid: str
-    service_name: str
-    action_seq: int | None
-    action_uuid: str
-    joined: bool
-    note: str
-
-    @property
-    def reason(self) -> Reason | None:
-        """The note."""
-        return decode_reasons(self.note)[0] if self.note else None
-
-
-def lines_from(row: Row) -> list[StoredLine]:
+def lines_from(row: Row) -> list[model.AcceptedLine]:
     """Return the lines of a row of `group_calls`."""
-    return [StoredLine(*line) for line in row.lines]
+    return [
+        model.AcceptedLine(*line, note=decode_reasons(note)[0] if note else None)  # type: ignore[misc]  # from JSON
+        for *line, note in row.lines
+    ]
 
 
 def read_states(connection: sa.Connection, seqs: Collection[int]) -> dict[int, ActionState]:
@@ -159,11 +146,11 @@ def selector_from(stored: Mapping[str, Any]) -> model.GroupSelector:
     return model.GroupSelector(**{**stored, "services": tuple(stored["services"])})
 
 
-def _line_from(line: StoredLine, action: Action | None) -> model.GroupLine:
+def _line_from(line: model.AcceptedLine, action: Action | None) -> model.GroupLine:
     return model.GroupLine(
         service_uuid=line.service_uuid,
         service_name=line.service_name,
         action=action,
         joined=line.joined,
-        note=line.reason,
+        note=line.note,
     )
