@@ -51,23 +51,27 @@ class GroupSelector:
 NO_SELECTOR = GroupSelector()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GroupLine:
-    """The result of a group call for one service.
+class GroupLine(NamedTuple):
+    """What a group call has caused for one service.
 
     Attributes:
         service_name: As it was at the call.
-        action: None if the call left the service out, if the action was deleted, or if the service is no longer the
-            viewer's; `note` may say why.
+        action_seq, action_uuid: None and empty if the call left the service out. The `seq` of an action that is not
+            inserted yet is 0.
         joined: Whether the call joined an earlier action.
         note: Why the service was left out, or whose order applies to a joined action.
+        state: State of the action when a repetition of the call asks for it.
+        action: For people who may see the action; None also if it was deleted.
     """
 
     service_uuid: str
     service_name: str
-    action: Action | None
-    joined: bool = False
-    note: Reason | None = None
+    action_seq: int | None
+    action_uuid: str
+    joined: bool
+    note: Reason | None
+    state: ActionState = ActionState.PENDING
+    action: Action | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,24 +115,6 @@ def state_of_call(states: Collection[ActionState | None]) -> ActionState:
     return ActionState.CANCELED if ActionState.CANCELED in states else ActionState.SUCCESS
 
 
-class AcceptedLine(NamedTuple):
-    """What a group call has caused for one service, as it is stored and as its caller sees it.
-
-    Attributes:
-        action_seq, action_uuid: None and empty if the call left the service out. The `seq` of an action that is not
-            inserted yet is 0.
-        state: State of the action when a repetition of the call asks for it. It is not stored.
-    """
-
-    service_uuid: str
-    service_name: str
-    action_seq: int | None
-    action_uuid: str
-    joined: bool
-    note: Reason | None
-    state: ActionState = ActionState.PENDING
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupAccepted:
     """A stored call of a group, or the group call that it repeats."""
@@ -136,7 +122,7 @@ class GroupAccepted:
     name: str | None
     handler_seq: int
     number: int
-    lines: tuple[AcceptedLine, ...]
+    lines: tuple[GroupLine, ...]
     action_uuid = ""  # it has several actions
 
     def refer(self, _: Call) -> Reference:

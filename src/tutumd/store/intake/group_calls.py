@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from tutumd.errors import ConflictError, Reason, encode_reasons
 from tutumd.model import Accepted, Call, DeliveryOutcome, Evaluation
 from tutumd.model import groups as model
-from tutumd.model.groups import AcceptedLine, GroupAccepted
+from tutumd.model.groups import GroupAccepted, GroupLine
 from tutumd.ports.intake import CallResult
 from tutumd.store.intake.called_groups import GONE, BatchGroups, Member
 from tutumd.store.intake.coalesce import CalledHandler, Coalescer
@@ -36,7 +36,7 @@ class NewGroupCall(NamedTuple):
 
     group: Any
     digest: str | None
-    lines: list[AcceptedLine]
+    lines: list[GroupLine]
     before: Mapping[str, Mapping[str, str]]
 
 
@@ -83,18 +83,18 @@ class GroupCoalescer(Coalescer):
             self.groups.earlier[handler.seq, call.key] = accepted
         return accepted
 
-    def _add_member(self, call: Call, handler: CalledHandler, evaluation: Evaluation, member: Member) -> AcceptedLine:
+    def _add_member(self, call: Call, handler: CalledHandler, evaluation: Evaluation, member: Member) -> GroupLine:
         """Call the hidden handler of a service."""
         uuid = self.groups.hidden.get((handler.seq, member.service_uuid), "")
         hidden = self._handlers.get(uuid)
         if hidden is None:
-            return AcceptedLine(member.service_uuid, member.service_name, None, "", joined=False, note=GONE)
+            return GroupLine(member.service_uuid, member.service_name, None, "", joined=False, note=GONE)
         joined = hidden.action_uuid is not None or (hidden.service_uuid, hidden.operation) in self._opened
         has_own = evaluation.tag != member.tag or evaluation.notes
         own = replace(evaluation, tag=member.tag, notes=()) if has_own else evaluation
         action = self._queue_or_join(call, hidden, own, None)
         note = Reason("earlier-order") if joined and member.before else member.note
-        return AcceptedLine(
+        return GroupLine(
             member.service_uuid,
             member.service_name,
             action.action_seq,
@@ -149,14 +149,14 @@ def store(
         if waits:
             hold_followers(connection, number, waits, model.OnFailure(new.group.on_failure), now)
     return [
-        replace(result, number=numbers[-1 - result.number])
+        replace(result, number=numbers[-1 - result.number], lines=tuple(lines[-1 - result.number]))
         if isinstance(result, GroupAccepted) and result.number < 0
         else result
         for result in results
     ]
 
 
-def _find_waits(lines: Sequence[AcceptedLine], before: Mapping[str, Mapping[str, str]]) -> dict[int, dict[int, str]]:
+def _find_waits(lines: Sequence[GroupLine], before: Mapping[str, Mapping[str, str]]) -> dict[int, dict[int, str]]:
     """Return the `seq` and the service's name of each action that a new action of a call waits for."""
     called = {line.service_uuid: line.action_seq for line in lines if line.action_seq}
     waits = {

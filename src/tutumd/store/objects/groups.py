@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.errors import ForbiddenError, NotFoundError, about, decode_reasons
-from tutumd.model import Action, ActionState, NewHandler, Page, Query, Reference, User
+from tutumd.model import ActionState, NewHandler, Page, Query, Reference, User
 from tutumd.model import groups as model
 from tutumd.store.objects.action_rows import actions_from, select_actions
 from tutumd.store.objects.row_mapping import Row, read_one, read_page, visible_to
@@ -22,10 +22,10 @@ IMAGE = "image"
 _CALLS = {"handler": group_calls.c.handler_seq, "received": group_calls.c.received}
 
 
-def lines_from(row: Row) -> list[model.AcceptedLine]:
+def lines_from(row: Row) -> list[model.GroupLine]:
     """Return the lines of a row of `group_calls`."""
     return [
-        model.AcceptedLine(*line, note=decode_reasons(note)[0] if note else None)  # type: ignore[misc]  # from JSON
+        model.GroupLine(*line, note=decode_reasons(note)[0] if note else None)  # type: ignore[misc]  # from JSON
         for *line, note in row.lines
     ]
 
@@ -78,7 +78,7 @@ class SqlGroups(StorePart):
                 received=row.received,
                 ended=row.ended,
                 state=ActionState(row.state or model.state_of_call([states.get(seq) for seq in called[row.seq]])),
-                lines=tuple(_line_from(line, by_seq.get(line.action_seq or 0)) for line in lines[row.seq]),
+                lines=tuple(line._replace(action=by_seq.get(line.action_seq or 0)) for line in lines[row.seq]),
             )
             for row in rows
         ]
@@ -144,13 +144,3 @@ def group_fields(row: Row) -> dict[str, Any]:
 def selector_from(stored: Mapping[str, Any]) -> model.GroupSelector:
     """Return the selector of a row of `groups`."""
     return model.GroupSelector(**{**stored, "services": tuple(stored["services"])})
-
-
-def _line_from(line: model.AcceptedLine, action: Action | None) -> model.GroupLine:
-    return model.GroupLine(
-        service_uuid=line.service_uuid,
-        service_name=line.service_name,
-        action=action,
-        joined=line.joined,
-        note=line.note,
-    )

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.model import ActionState
-from tutumd.model.groups import AcceptedLine
+from tutumd.model.groups import GroupLine
 from tutumd.model.notifications import TargetKind
 from tutumd.store.objects.groups import lines_from
 from tutumd.store.objects.row_mapping import Row
@@ -64,7 +64,7 @@ def add_group_call(connection: sa.Connection, number: int, now: datetime) -> set
     return outbox.add_new(connection, new, now)
 
 
-def _describe(call: Row, lines: Mapping[str, AcceptedLine], covered: Sequence[Row], now: datetime) -> dict[str, Any]:
+def _describe(call: Row, lines: Mapping[str, GroupLine], covered: Sequence[Row], now: datetime) -> dict[str, Any]:
     first = covered[0]
     reason = f"{first.full_name}: {first.reason}" if first.reason else first.full_name
     is_success = first.state == ActionState.SUCCESS
