@@ -4,7 +4,6 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
 
 from tutumd.errors import Reason
 from tutumd.model.actions import Action, ActionState, Reference
@@ -51,7 +50,8 @@ class GroupSelector:
 NO_SELECTOR = GroupSelector()
 
 
-class GroupLine(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupLine:
     """What a group call has caused for one service.
 
     Attributes:
@@ -66,10 +66,10 @@ class GroupLine(NamedTuple):
 
     service_uuid: str
     service_name: str
-    action_seq: int | None
-    action_uuid: str
-    joined: bool
-    note: Reason | None
+    action_seq: int | None = None
+    action_uuid: str = ""
+    joined: bool = False
+    note: Reason | None = None
     state: ActionState = ActionState.PENDING
     action: Action | None = None
 

@@ -213,7 +213,7 @@ class BatchGroups:
             key = keyed.get((row.handler_seq, row.digest))
             if key is not None and all(line.action_seq in working for line in lines if line.action_seq):
                 accepted = tuple(
-                    line._replace(state=working[line.action_seq]) if line.action_seq else line for line in lines
+                    replace(line, state=working[line.action_seq]) if line.action_seq else line for line in lines
                 )
                 self.earlier[row.handler_seq, key] = GroupAccepted(
                     name=row.name, handler_seq=row.handler_seq, number=row.seq, lines=accepted

@@ -15,7 +15,7 @@ from tutumd.ports.intake import CallResult
 from tutumd.store.intake.called_groups import GONE, BatchGroups, Member
 from tutumd.store.intake.coalesce import CalledHandler, Coalescer
 from tutumd.store.intake.sender_keys import digest
-from tutumd.store.objects.groups import selector_from
+from tutumd.store.objects.groups import selector_from, stored_line
 from tutumd.store.queue.followers import hold_followers
 from tutumd.store.sql.dialect import execute_compiled, json_rows
 from tutumd.store.tables.schema import microseconds
@@ -88,19 +88,19 @@ class GroupCoalescer(Coalescer):
         uuid = self.groups.hidden.get((handler.seq, member.service_uuid), "")
         hidden = self._handlers.get(uuid)
         if hidden is None:
-            return GroupLine(member.service_uuid, member.service_name, None, "", joined=False, note=GONE)
+            return GroupLine(service_uuid=member.service_uuid, service_name=member.service_name, note=GONE)
         joined = hidden.action_uuid is not None or (hidden.service_uuid, hidden.operation) in self._opened
         has_own = evaluation.tag != member.tag or evaluation.notes
         own = replace(evaluation, tag=member.tag, notes=()) if has_own else evaluation
         action = self._queue_or_join(call, hidden, own, None)
         note = Reason("earlier-order") if joined and member.before else member.note
         return GroupLine(
-            member.service_uuid,
-            member.service_name,
-            action.action_seq,
-            action.action_uuid,
-            joined,
-            note,
+            service_uuid=member.service_uuid,
+            service_name=member.service_name,
+            action_seq=action.action_seq,
+            action_uuid=action.action_uuid,
+            joined=joined,
+            note=note,
         )
 
 
@@ -127,7 +127,7 @@ def store(
         seqs: The `seq` of the new actions, by UUID.
     """
     lines = [
-        [line._replace(action_seq=seqs[line.action_uuid]) if line.action_seq == 0 else line for line in new.lines]
+        [replace(line, action_seq=seqs[line.action_uuid]) if line.action_seq == 0 else line for line in new.lines]
         for new in batch.group_calls
     ]
     rows = [
@@ -137,7 +137,7 @@ def store(
             new.group.name,
             microseconds(now),
             new.digest,
-            [(*line[:5], encode_reasons([line.note]) if line.note else "") for line in of_call],
+            list(map(stored_line, of_call)),
             max(line.action_seq or 0 for line in of_call),
         )
         for new, of_call in zip(batch.group_calls, lines, strict=True)

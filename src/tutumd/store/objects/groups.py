@@ -1,12 +1,12 @@
 """The store's groups and their calls, for the application."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.errors import ForbiddenError, NotFoundError, about, decode_reasons
+from tutumd.errors import ForbiddenError, NotFoundError, about, decode_reasons, encode_reasons
 from tutumd.model import ActionState, NewHandler, Page, Query, Reference, User
 from tutumd.model import groups as model
 from tutumd.store.objects.action_rows import actions_from, select_actions
@@ -25,9 +25,22 @@ _CALLS = {"handler": group_calls.c.handler_seq, "received": group_calls.c.receiv
 def lines_from(row: Row) -> list[model.GroupLine]:
     """Return the lines of a row of `group_calls`."""
     return [
-        model.GroupLine(*line, note=decode_reasons(note)[0] if note else None)  # type: ignore[misc]  # from JSON
-        for *line, note in row.lines
+        model.GroupLine(
+            service_uuid=service_uuid,
+            service_name=service_name,
+            action_seq=action_seq,
+            action_uuid=action_uuid,
+            joined=joined,
+            note=decode_reasons(note)[0] if note else None,
+        )
+        for service_uuid, service_name, action_seq, action_uuid, joined, note in row.lines
     ]
+
+
+def stored_line(line: model.GroupLine) -> tuple[Any, ...]:
+    """Return a line as `group_calls.lines` has it, and `lines_from` reads it."""
+    note = encode_reasons([line.note]) if line.note else ""
+    return line.service_uuid, line.service_name, line.action_seq, line.action_uuid, line.joined, note
 
 
 def read_states(connection: sa.Connection, seqs: Collection[int]) -> dict[int, ActionState]:
@@ -78,7 +91,7 @@ class SqlGroups(StorePart):
                 received=row.received,
                 ended=row.ended,
                 state=ActionState(row.state or model.state_of_call([states.get(seq) for seq in called[row.seq]])),
-                lines=tuple(line._replace(action=by_seq.get(line.action_seq or 0)) for line in lines[row.seq]),
+                lines=tuple(replace(line, action=by_seq.get(line.action_seq or 0)) for line in lines[row.seq]),
             )
             for row in rows
         ]
