@@ -163,7 +163,8 @@ class Client:
             )
         except httpx2.InvalidURL as error:
             raise TutumApiError(f"the server's URL is not valid: {redact(str(error))}") from error
-        return decode(self._deliver(request), described=redact(f"{method} /{path.removeprefix('/')}"))
+        described = redact(f"{method} /{path.removeprefix('/')}")
+        return decode(self._deliver(request, described), described=described)
 
     def pages(self, *segments: str, params: Mapping[str, FilterValue] | None = None) -> Iterator[dict[str, Any]]:
         """Yield the objects of a list. Each page is fetched when it is needed.
@@ -210,10 +211,9 @@ class Client:
         weakref.finalize(self, http.close)
         return http
 
-    def _deliver(self, request: httpx2.Request) -> httpx2.Response:
+    def _deliver(self, request: httpx2.Request, described: str) -> httpx2.Response:
         import httpx2
 
-        described = redact(f"{request.method} {request.url.path}")
         repeats = self.retries if request.method in {"GET", "HEAD"} else 0
         attempt = 0
         while True:

@@ -220,7 +220,7 @@ def _hint(name: str, elsewhere: Sequence[Service]) -> str:
 def _with_uuids(named: Mapping[str, Any]) -> dict[str, Any]:
     """Return fields of the file, with the UUIDs of services instead of their names."""
     body = dict(named)
-    if body.get("service"):
+    if "service" in body:
         body["service"] = find_service(str(body["service"]), "").uuid
     if isinstance(body.get("services"), list):
         body["services"] = [find_service(str(name), "").uuid for name in body["services"]]

@@ -43,8 +43,8 @@ def _completion(names: Callable[[typer.Context, Client], Iterable[str]]) -> Call
     """Return a completion that offers names from the server; none if it does not answer soon."""
 
     def complete(context: typer.Context) -> list[str]:
-        client = tutum.default_client or Client(timeout_s=COMPLETION_TIMEOUT_S, retries=0)
         try:
+            client = tutum.default_client or Client(timeout_s=COMPLETION_TIMEOUT_S, retries=0)
             offered = list(names(context, client))
         except TutumApiError:
             return []

@@ -7,7 +7,7 @@ from typing import Any
 from tutumd.application import services
 from tutumd.application.admission.json_checks import check_optional_text
 from tutumd.application.scopes import require_admin, require_everything
-from tutumd.errors import NOT_FOUND, ForbiddenError, InvalidInputError, NotFoundError, about
+from tutumd.errors import ForbiddenError, InvalidInputError, about
 from tutumd.model import Query, Scope, User
 from tutumd.model.freeze import MAX_REASON_CHARS, FreezeWindow, NewFreezeWindow, check_window
 from tutumd.ports.store import Store
@@ -48,10 +48,7 @@ def create(store: Store, viewer: User, document: Mapping[str, Any]) -> FreezeWin
 
 def get(store: Store, viewer: User, uuid: str) -> FreezeWindow:
     """Return a window. Raises NotFoundError."""
-    found = store.freeze_windows(viewer, Query.newest(1, uuid=uuid)).objects
-    if not found:
-        raise NotFoundError(NOT_FOUND)
-    return found[0]
+    return store.freeze_windows(viewer, Query.newest(1, uuid=uuid)).first
 
 
 def remove(store: Store, viewer: User, uuid: str) -> None:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
@@ -21,7 +21,20 @@ from tutumd.errors import (
     NotFoundError,
     UnavailableError,
 )
-from tutumd.model import Action, Autorestart, Definition, Origin, Output, Plan, Query, Service, ServiceState, User, Verb
+from tutumd.model import (
+    Action,
+    Autorestart,
+    Definition,
+    Origin,
+    Output,
+    Plan,
+    Query,
+    Service,
+    ServiceState,
+    User,
+    Verb,
+    WantedImage,
+)
 from tutumd.ports.store import Store
 
 ENGINE_TIMEOUT_S = 10.0
@@ -212,14 +225,9 @@ def logs(store: Store, viewer: User, uuid: str, lines: int, after: Mapping[str, 
     return Output(**document)
 
 
-def plan(store: Store, viewer: User, uuid: str) -> Plan:
-    """Return what a redeploy of the service would do now. Raises as `logs` does."""
-    return ask_plan(store, store.service(viewer, uuid), {})
-
-
-def ask_plan(store: Store, service: Service, arguments: Mapping[str, object]) -> Plan:
-    """Return the plan of a redeploy, or of a rollback to the image in `arguments`. Raises as `logs` does."""
-    document: Any = ask_engine(store, service, "plan", arguments)["plan"]
+def plan(store: Store, service: Service, image: WantedImage | None = None) -> Plan:
+    """Return what a redeploy of a service would do now, or a rollback to an image. Raises as `logs` does."""
+    document: Any = ask_engine(store, service, "plan", {"image": asdict(image)} if image else {})["plan"]
     fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in document.items()}
     return Plan(**fields)
 

@@ -20,11 +20,9 @@ from tutumd.store.objects.figures import SqlFigures
 from tutumd.store.queue.leases import boot_clock
 from tutumd.store.queue.notifier_queue import SqlNotificationQueue
 from tutumd.store.queue.queue import SqlQueue
-from tutumd.store.sql.database import Database
-from tutumd.store.sql.dialect import probe
+from tutumd.store.sql import Database, WakeSocket, Wakeup, probe
 from tutumd.store.sql.faults import explain
 from tutumd.store.sql.postgres_listener import Listener, database_clock
-from tutumd.store.sql.wakeup import WakeSocket, Wakeup
 from tutumd.store.store import SqlStore
 from tutumd.store.tables.upgrade import upgrade
 

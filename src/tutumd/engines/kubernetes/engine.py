@@ -204,10 +204,9 @@ class KubernetesEngine:
             refuse_daemon_set(workload)
             autoscaler = self._autoscaler(workload)
             target = workload.replicas or service.target or workload.replicas_before_stop or 1
-            if not workload.replicas:
-                self._refuse_over_cap(workload, target)
-                if autoscaler is not None:
-                    target = min(max(target, least_of(autoscaler)), int(autoscaler["spec"]["maxReplicas"]))
+            self._refuse_over_cap(workload, target)
+            if not workload.replicas and autoscaler is not None:
+                target = min(max(target, least_of(autoscaler)), int(autoscaler["spec"]["maxReplicas"]))
             return plan_scaling(view, target, shared_with=autoscaler)
 
         return carry_out(Scale(self._context(service, run), plan), ScaleJournal)
@@ -270,5 +269,8 @@ class KubernetesEngine:
 
     def _refuse_over_cap(self, workload: Workload, target: int) -> None:
         refuse_over_cap(
-            target, min(self._server_cap, parse_labels([workload.annotations]).service_cap or self._server_cap)
+            target,
+            self._server_cap,
+            parse_labels([workload.annotations]).service_cap,
+            max(workload.replicas, workload.replicas_before_stop),
         )

@@ -198,7 +198,7 @@ class SwarmEngine:
 
     def scale(self, service: Service, target: int, run: Run) -> Outcome:
         def plan(view: ServiceView) -> ScaleJournal:
-            refuse_impossible(view, target, self._cap(view))
+            refuse_impossible(view, target, self._server_cap)
             refuse_stopped(service.name, target, stopped=specs.is_stopped(view.spec))
             return plan_scaling(view, target)
 
@@ -209,7 +209,7 @@ class SwarmEngine:
 
         def plan(view: ServiceView) -> ScaleJournal:
             target = specs.replicas_of(view.spec) or service.target or specs.replicas_before_stop(view.spec) or 1
-            refuse_impossible(view, target, self._cap(view))
+            refuse_impossible(view, target, self._server_cap)
             return plan_scaling(view, target)
 
         return carry_out(Scale(self._context(service, run), plan), ScaleJournal)
@@ -241,15 +241,6 @@ class SwarmEngine:
 
     def close(self) -> None:
         self._api.client.close()
-
-    def _cap(self, view: ServiceView) -> int:
-        """Return the maximum number of replicas of the service. It may keep the number that it has, or had when it was
-        stopped.
-        """
-        service_cap = specs.read_labels(view.spec).service_cap or self._server_cap
-        return max(
-            min(self._server_cap, service_cap), max(specs.replicas_of(view.spec), specs.replicas_before_stop(view.spec))
-        )
 
     def _context(self, service: Service, run: Run) -> ServiceContext:
         return ServiceContext(api=self._api, name=service.selector, run=run, timing=self._timing, limits=self._limits)

@@ -40,8 +40,8 @@ def plan_scaling(view: ServiceView, target: int, *, noted: int = 0) -> ScaleJour
     )
 
 
-def refuse_impossible(view: ServiceView, target: int, cap: int) -> None:
-    """Raise EngineRefusedError if the service cannot have `target` replicas, or its cap does not allow as many."""
+def refuse_impossible(view: ServiceView, target: int, server_cap: int) -> None:
+    """Raise EngineRefusedError if the service cannot have `target` replicas, or a cap does not allow as many."""
     name, mode = view.spec["Name"], specs.mode_of(view.spec)
     if mode is specs.Mode.GLOBAL:
         raise EngineRefusedError(
@@ -49,7 +49,8 @@ def refuse_impossible(view: ServiceView, target: int, cap: int) -> None:
         )
     if mode is specs.Mode.JOB:
         raise EngineRefusedError(f"the service {name} is a job: its number of containers cannot be set")
-    refuse_over_cap(target, cap)
+    present = max(specs.replicas_of(view.spec), specs.replicas_before_stop(view.spec))
+    refuse_over_cap(target, server_cap, specs.read_labels(view.spec).service_cap, present)
     per_node, nodes = specs.max_per_node(view.spec), len(view.nodes.open)
     if per_node and target > per_node * nodes and target > specs.replicas_of(view.spec):
         raise EngineRefusedError(
