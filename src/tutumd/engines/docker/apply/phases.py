@@ -160,7 +160,12 @@ class SwapPhases:
                 self._set_aside(swap)
         for swap in self._start_first_swaps():
             # Beside the old containers, all new containers can start at the same time.
-            self._advance(swap)
+            self._at = swap
+            step = forward_step(swap, self._context.run_id, None, self._context.last_seen(swap.new))
+            if step is not None and self._run.remaining_s() <= 0:
+                raise EngineRefusedError(unfinished(self._run, "it was not started"))
+            if step is not None:
+                self._api.apply(step, self._run)
         for number in range(len(self.journal.swaps)):
             self._replace(self._ensure_created(number))
 
@@ -236,7 +241,9 @@ class SwapPhases:
     def _replace(self, swap: Swap) -> None:
         began = self._context.clock()
         if not swap.start_first:  # others have begun
-            self._advance(swap)
+            self._at = swap
+            new = advance(self._context, forward_step, swap, until_deadline=True)
+            self._raise_failed((swap.new, REMOVED) if new is None else None)
         if not swap.run:
             return
         stable_s = self._context.stable_s
@@ -247,11 +254,6 @@ class SwapPhases:
             self._api.apply(SwapStep(verb="pause", container=swap.new), self._run)
         self._run.log(f"{swap.name} runs as {swap.new[:12]}, ready within {self._context.clock() - began:.1f} s")
 
-    def _advance(self, swap: Swap) -> None:
-        self._at = swap
-        new = advance(self._context, forward_step, swap, until_deadline=True)
-        self._raise_failed((swap.new, REMOVED) if new is None else None)
-
     def _keep_both(self, limit_s: float, activity: str, phase: Phase) -> None:
         """Let old and new containers run for a while; a near end of the run or a cancel shortens the time."""
         end = self._context.clock() + limit_s
@@ -259,7 +261,8 @@ class SwapPhases:
         self._check(self.journal.swaps)
         while (left_s := self._run.remaining_s() - _POLL_S) > 0 and (remaining_s := end - self._context.clock()) > 0:
             self._run.sleep(min(_POLL_S, remaining_s, left_s))
-            self._check(self.journal.swaps)
+            if any(self._context.needs_look(swap.new) for swap in self.journal.swaps if swap.run):
+                self._check(self.journal.swaps)
             # The run is meant to wait here, so waiting is not a stall.
             self._run.advance(activity, 1 + int(limit_s - remaining_s))
 
