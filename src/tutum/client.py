@@ -9,6 +9,7 @@ import random
 import time
 import weakref
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -110,7 +111,7 @@ class Client:
         """Send a request to the path below `base_url` that consists of `segments`.
 
         Args:
-            body: Sent as JSON; None sends no body.
+            body: Sent as JSON; None sends no body. A date without a time zone is local time.
             authorization: Header to send instead of the configured one.
 
         Raises:
@@ -125,7 +126,7 @@ class Client:
             path_of(segments),
             params=params,
             headers={"Authorization": value} if value else None,
-            content=json.dumps(body).encode() if body is not None else None,
+            content=json.dumps(body, default=_encode_date).encode() if body is not None else None,
         )
 
     def request(
@@ -162,7 +163,8 @@ class Client:
             )
         except httpx2.InvalidURL as error:
             raise TutumApiError(f"the server's URL is not valid: {redact(str(error))}") from error
-        return decode(self._deliver(request), described=redact(f"{method} /{path.removeprefix('/')}"))
+        described = redact(f"{method} /{path.removeprefix('/')}")
+        return decode(self._deliver(request, described), described=described)
 
     def pages(self, *segments: str, params: Mapping[str, FilterValue] | None = None) -> Iterator[dict[str, Any]]:
         """Yield the objects of a list. Each page is fetched when it is needed.
@@ -209,10 +211,9 @@ class Client:
         weakref.finalize(self, http.close)
         return http
 
-    def _deliver(self, request: httpx2.Request) -> httpx2.Response:
+    def _deliver(self, request: httpx2.Request, described: str) -> httpx2.Response:
         import httpx2
 
-        described = redact(f"{request.method} {request.url.path}")
         repeats = self.retries if request.method in {"GET", "HEAD"} else 0
         attempt = 0
         while True:
@@ -234,6 +235,10 @@ class Client:
             log.info("request will be repeated: %s, in %.1f s", described, pause_s)
             self.clock.sleep(pause_s)
             attempt += 1
+
+
+def _encode_date(date: datetime) -> str:
+    return date.astimezone(UTC).isoformat()
 
 
 def path_of(segments: tuple[str, ...]) -> str:

@@ -30,10 +30,7 @@ def shorten(handler_uuid: str) -> str:
 
 
 def _redact_record(record: logging.LogRecord) -> bool:
-    text = record.getMessage()
-    redacted = redact(text)
-    if redacted != text:
-        record.msg, record.args = redacted, ()
+    record.msg, record.args = redact(record.getMessage()), ()
     return True
 
 

@@ -50,10 +50,7 @@ def decode(response: httpx2.Response, *, described: str) -> ApiResponse:
             body = response.json()
         except ValueError as error:
             raise TutumApiError(no_tutumd(str(response.request.url)), request=described) from error
-    uri = response.headers.get("X-Tutum-Action-URI")
-    if not uri and isinstance(body, dict) and str(body.get("action", "")).startswith("/"):
-        uri = str(body["action"])
-    return ApiResponse(body=body, action_uri=uri or None)
+    return ApiResponse(body=body, action_uri=response.headers.get("X-Tutum-Action-URI"))
 
 
 def no_tutumd(url: str) -> str:

@@ -1,7 +1,7 @@
 """A service and its containers: identical containers or processes that are redeployed and scaled together."""
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from tutum.client import FilterValue
@@ -103,8 +103,7 @@ class Service(EditableResource):
         Returns:
             True. A failure raises.
         """
-        end = until.astimezone(UTC).isoformat() if isinstance(until, datetime) else until
-        self._perform("POST", "hold", body={"until": end, "reason": reason})
+        self._perform("POST", "hold", body={"until": until, "reason": reason})
         return True
 
     def resume(self) -> bool:

@@ -5,7 +5,6 @@ share with groups.
 import builtins
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -77,7 +76,7 @@ class Webhooks:
             operation: REDEPLOY (the default), SCALEUP or ROLLBACK.
             fields: Any fields of the reference of handler fields, such as max_uses=10. The server checks them.
         """
-        values = ({} if operation is None else {"operation": operation}) | encode_dates(fields)
+        values = ({} if operation is None else {"operation": operation}) | fields
         names = [name] if name is None or isinstance(name, str) else name
         self._added += [{"name": each_name, **values} for each_name in names]
 
@@ -106,9 +105,7 @@ class Webhooks:
             ObjectNotFound: The service has no handler with this UUID.
             TutumApiError: The server refused, and nothing was changed; or another failure.
         """
-        return _handler(
-            self._client.send("PATCH", *self._path(str(uuid)), body=encode_dates(fields)).body, self._client
-        )
+        return _handler(self._client.send("PATCH", *self._path(str(uuid)), body=fields).body, self._client)
 
     def plan_save(self) -> builtins.list[dict[str, Any]]:
         """Return for each added handler the fields that `save` would set, as the API shows them. Nothing is done.
@@ -127,8 +124,7 @@ class Webhooks:
         Raises:
             TutumApiError: As `update`.
         """
-        body = encode_dates(fields)
-        return dict(self._client.send("POST", *self._path(str(uuid), "plan"), body=body).body["changes"])
+        return dict(self._client.send("POST", *self._path(str(uuid), "plan"), body=fields).body["changes"])
 
     def rotate(self, uuid: str, grace: int | None = None) -> Handler:
         """Give a handler a new UUID, and so a new URL, and return it.
@@ -305,11 +301,3 @@ class WebhookHandler(Webhooks):
 
 def _handler(fields: dict[str, Any], client: Client) -> Handler:
     return Handler({**fields, "call_url": fields.get("call_url") or client.absolute_url(str(fields.get("url") or ""))})
-
-
-def encode_dates(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return fields with dates in the API's form; a date without a time zone is local time."""
-    return {
-        name: value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value
-        for name, value in fields.items()
-    }

@@ -162,6 +162,7 @@ def test_an_exported_file_applies_without_a_change_and_follows_its_edits(
     assert "Europe/Berlin, 5" in apply(more.replace('"weekend"', "5"), "--check", code=1)
     for before, after, said in (
         (f'service = "{ann.name}"', 'service = "nothing"', "there is no service nothing"),
+        (f'service = "{ann.name}"', 'service = ""', "there is no service  that this user may see"),
         ('tz = "', 'zone = "', "unknown field 'zone'"),
         ('from = "Fri 17:00"\n', "", 'lacks its from, as in from = "Fri 16:00"'),
     ):

@@ -1,5 +1,5 @@
--- Calls handler URLs in turn. Arguments: a file with one path a line, the body, the further headers as "Name: value",
--- then the ports, one for each thread.
+-- Calls handler URLs in turn. Arguments: a file with one path a line, to which a tab and a header "Name: value" may
+-- belong, the body, then the ports, one for each thread.
 
 local headers = { ["Content-Type"] = "application/json", ["User-Agent"] = "bench" }
 local threads = 0
@@ -13,10 +13,12 @@ end
 function init(arguments)
     local body, requests = arguments[2], {}
     for index = 3, #arguments do
-        local name, value = arguments[index]:match("^(.-): (.*)$")
-        if name then headers[name] = value else ports[#ports + 1] = arguments[index] end
+        ports[#ports + 1] = arguments[index]
     end
-    for path in io.lines(arguments[1]) do
+    for line in io.lines(arguments[1]) do
+        local path, header = line:match("^(%S+)\t?(.*)$")
+        local name, value = header:match("^(.-): (.*)$")
+        if name then headers[name] = value end
         requests[#requests + 1] = wrk.format("POST", path, headers, body)
     end
     local port = ports[1 + number]

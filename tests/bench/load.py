@@ -20,15 +20,14 @@ class Target:
 
     Attributes:
         ports: Of its replicas; each is called by a thread of its own.
-        paths: A file with the paths to call in turn, one a line.
-        headers: Sent beside the usual ones, as `Name: value`.
+        paths: Files with the paths to call in turn, one a line; a tab and a header, `Name: value`, may follow. Each
+            run uses the next file.
         connections: The numbers of connections that it is called with.
     """
 
     name: str
     ports: tuple[int, ...]
-    paths: Path
-    headers: tuple[str, ...] = ()
+    paths: tuple[Path, ...]
     connections: tuple[int, ...] = CONNECTIONS
 
 
@@ -43,14 +42,14 @@ class Load:
     failed: int
 
 
-def call(target: Target, *, connections: int, seconds: int) -> Load:
+def call(target: Target, *, connections: int, seconds: int, run: int = 0) -> Load:
     """Call a target as fast as it responds: each connection sends its next call after the last response."""
     threads = min(connections, len(target.ports))
     done = subprocess.run(
         [
             *("wrk", "-t", str(threads), "-c", str(connections), "-d", f"{seconds}s", "--timeout", "10s"),
-            *("-s", str(_SCRIPT), f"http://127.0.0.1:{target.ports[0]}/", "--", str(target.paths), BODY),
-            *target.headers,
+            *("-s", str(_SCRIPT), f"http://127.0.0.1:{target.ports[0]}/", "--"),
+            *(str(target.paths[run % len(target.paths)]), BODY),
             *[str(port) for port in target.ports],
         ],
         capture_output=True,

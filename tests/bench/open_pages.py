@@ -111,7 +111,7 @@ def main() -> int:
         server = programs.start_tutumd(stack, folder, database)
         paths = folder / "paths"
         paths.write_text("".join(f"{one.path}\n" for one in called))
-        target = load.Target(name="calls", ports=(server.port,), paths=paths)
+        target = load.Target(name="calls", ports=(server.port,), paths=(paths,))
         services = list(dict.fromkeys(one.service_uuid for one in called))[:PAGES]
         pages = [f"/service/{uuid}/" for uuid in services]
         visitor, alone, beside = Visitor(f"http://127.0.0.1:{server.port}"), list[float](), list[float]()

@@ -7,6 +7,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -101,25 +102,32 @@ class Run:
         hook = self._folder / "hook"
         hook.write_text(f"{programs.RIVAL_PATH}\n")
         rival = programs.start_rival(self._stack, self._folder)
-        hooked = Target(name=RIVAL, ports=(rival.port,), paths=hook)
+        hooked = Target(name=RIVAL, ports=(rival.port,), paths=(hook,))
         with ExitStack() as stack:
             ours, called = self._start_ours(EMPTY, Size(services=_FEW, handlers=_FEW, deliveries=0), stack)
             large, called_large = self._start_ours(LARGE, self._plan.large, stack)
             few = self._paths(LARGE, called_large[:: max(1, len(called_large) // _FEW)])
-            verified = [
+            others = [
                 Target(
-                    name=name, ports=(ours.port,), paths=self._paths(name, made), headers=headers, connections=(USUAL,)
+                    name=name,
+                    ports=(ours.port,),
+                    paths=tuple(self._write(f"{name} {number}", lines) for number, lines in enumerate(files)),
+                    connections=(USUAL,),
                 )
-                for name, made, headers in checked.make_handlers(ours, called)
+                for name, files in checked.make_calls(ours, called, runs=self._plan.rounds + 1)
             ]
+            checked.store_keys(self._folder / EMPTY / "tutumd.db")
             self._rounds(
                 [
                     (hooked, [rival]),
-                    *((target, [ours]) for target in verified[:1]),
-                    (Target(name=EMPTY, ports=(ours.port,), paths=self._paths(EMPTY, called)), [ours]),
-                    *((target, [ours]) for target in verified[1:]),
-                    (Target(name=LARGE, ports=(large.port,), paths=few), [large]),
-                    (Target(name=LARGE_ALL, ports=(large.port,), paths=self._paths(LARGE_ALL, called_large)), [large]),
+                    *((target, [ours]) for target in others[:2]),
+                    (Target(name=EMPTY, ports=(ours.port,), paths=(self._paths(EMPTY, called),)), [ours]),
+                    *((target, [ours]) for target in others[2:]),
+                    (Target(name=LARGE, ports=(large.port,), paths=(few,)), [large]),
+                    (
+                        Target(name=LARGE_ALL, ports=(large.port,), paths=(self._paths(LARGE_ALL, called_large),)),
+                        [large],
+                    ),
                 ]
             )
             for name, server, some in ((EMPTY, ours, called), (LARGE, large, called_large)):
@@ -159,7 +167,8 @@ class Run:
         called = seed.fill(database, size)
         engine = FakeDocker(folder / "docker.sock", containers=_CONTAINERS)
         stack.callback(engine.close)
-        server = programs.start_tutumd(stack, folder, database, "--engine", f"docker:{engine.url}")
+        options = ("--engine", f"docker:{engine.url}", "--oidc-issuer", f"github={checked.ISSUER}")
+        server = programs.start_tutumd(stack, folder, database, *options)
         server.settle()
         if name in _SUFFIXES:
             self.results.process[f"ready{_SUFFIXES[name]}_s"] = server.ready_s
@@ -167,14 +176,17 @@ class Run:
         return server, called
 
     def _paths(self, name: str, called: list[Called]) -> Path:
-        path = self._folder / f"paths {name}"
-        path.write_text("".join(f"{one.path}\n" for one in called))
+        return self._write(name, [one.path for one in called])
+
+    def _write(self, name: str, lines: Sequence[str]) -> Path:
+        path = self._folder / f"calls {name}"
+        path.write_text("".join(f"{line}\n" for line in lines))
         return path
 
     def _rounds(self, subjects: list[tuple[Target, list[Program]]]) -> None:
         """Measure all in turn, several times, so that other load on the machine affects each alike."""
         for target, _ in subjects:
-            load.call(target, connections=8, seconds=1)
+            load.call(target, connections=8, seconds=1, run=-1)
         for number in range(self._plan.rounds):
             if number and time.monotonic() > self._end:
                 break
@@ -182,7 +194,7 @@ class Run:
                 for target, measured in subjects:
                     if connections < len(target.ports) or connections not in target.connections:
                         continue
-                    found = load.call(target, connections=connections, seconds=self._plan.seconds)
+                    found = load.call(target, connections=connections, seconds=self._plan.seconds, run=number)
                     self.results.add(target.name, connections, found)
                     _say(f"round {number + 1}: {target.name}, {connections}: {found.calls_per_s:,.0f}/s")
                     for program in measured:
@@ -202,15 +214,15 @@ class Run:
         ports = tuple(replica.port for replica in replicas)
         self._rounds(
             [
-                (Target(name=ONE_REPLICA, ports=ports[:1], paths=paths), replicas[:1]),
-                (Target(name=TWO_REPLICAS, ports=ports, paths=paths), replicas),
+                (Target(name=ONE_REPLICA, ports=ports[:1], paths=(paths,)), replicas[:1]),
+                (Target(name=TWO_REPLICAS, ports=ports, paths=(paths,)), replicas),
             ]
         )
 
     def _call_often(self, stack: ExitStack) -> None:
         """Call the handlers of a new server, and compare the first calls with the last ones."""
         server, called = self._start_ours("new", Size(services=_FEW, handlers=_FEW, deliveries=0), stack)
-        target = Target(name="", ports=(server.port,), paths=self._paths("new", called))
+        target = Target(name="", ports=(server.port,), paths=(self._paths("new", called),))
         made: list[load.Load] = []
         while sum(one.requests for one in made) < self._plan.calls and time.monotonic() < self._end:
             made.append(load.call(target, connections=USUAL, seconds=2))

@@ -60,7 +60,7 @@ def measure_loaded(stack: ExitStack, folder: Path, *, containers: int, seconds: 
     called = seed.fill(f"sqlite:///{file}", Size(services=_OTHERS, handlers=_OTHERS, deliveries=0))
     others.write_text("".join(f"{one.path}\n" for one in called))
     server = programs.start_tutumd(stack, folder, f"sqlite:///{file}", "--engine", f"docker:{engine.url}")
-    target = Target(name="", ports=(server.port,), paths=others)
+    target = Target(name="", ports=(server.port,), paths=(others,))
     asks, answers = [], {}
     with closing(HTTPConnection("127.0.0.1", server.port, timeout=60)) as connection:
         names = [f"app-{number}" for number in range(1, containers + 1)]

@@ -76,7 +76,7 @@ class Working:
         return programs.start_tutumd(stack, self._folder, f"sqlite:///{self._file}", *engine, how=how)
 
     def _target(self, server: Program) -> Target:
-        return Target(name="", ports=(server.port,), paths=self._paths)
+        return Target(name="", ports=(server.port,), paths=(self._paths,))
 
     def _wait_idle(self) -> None:
         wait_until(lambda: claims.count_live(self._file) == 0, "all actions end", timeout_s=_LIMIT_S)

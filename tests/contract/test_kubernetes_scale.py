@@ -132,6 +132,18 @@ def test_a_stop_includes_pods_that_an_autoscaler_adds(kubernetes: ClusterAndEngi
     assert replicas(cluster) == len(kube.pods(cluster, "web")) == 0
 
 
+def test_a_service_that_was_larger_than_the_cap_keeps_its_number(kubernetes: ClusterAndEngine) -> None:
+    cluster, engine = kubernetes
+    present = kube.SERVER_CAP + 2
+    kube.create(cluster, deployment(replicas=present, template=template(PROBED)))
+    assert engine.scale(WEB, present - 1, FakeRun()).success
+    assert engine.stop(WEB, FakeRun()).success
+    assert engine.start(kube.service(WEB.selector, target=present - 1), FakeRun()).success
+    assert replicas(cluster) == present - 1
+    with pytest.raises(EngineRefusedError, match=f"at most {present - 1} containers"):
+        engine.scale(WEB, present, FakeRun())
+
+
 def test_a_daemon_set_has_no_number(kubernetes: ClusterAndEngine) -> None:
     cluster, engine = kubernetes
     kube.create(cluster, daemon_set())

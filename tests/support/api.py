@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.support.programs import without_settings
 from tests.support.waiting import wait_until
-from tutumd.ports.store import Accounts
+from tutumd.ports.accounts import Accounts
 from tutumd.store.objects.accounts import SqlAccounts
 from tutumd.store.sql.database import Database
 from tutumd.store.sql.wakeup import Wakeup

@@ -25,7 +25,7 @@ from tutumd.application import accounts
 from tutumd.application.admission.encryption import SecretCipher, make_key
 from tutumd.application.digests import sha256_hex
 from tutumd.model import EngineInfo, EngineRequest, NewKey, Scope
-from tutumd.ports.store import Accounts
+from tutumd.ports.accounts import Accounts
 from tutumd.web.app import create_app
 from tutumd.web.call.fast_path import FastProtocol
 from tutumd.web.context import WebContext

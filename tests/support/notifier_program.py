@@ -8,13 +8,16 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable, Mapping
 from datetime import timedelta
+from functools import partial
 from ipaddress import ip_network
 
 from tutumd import logs
 from tutumd.application.admission.encryption import SecretCipher
+from tutumd.application.notification_targets import decrypted
 from tutumd.main.storage import share_storage
-from tutumd.model.notifications import TargetKind
+from tutumd.model.notifications import Target, TargetKind
 from tutumd.notifier import loop
 from tutumd.notifier.outbound import Outbound
 from tutumd.notifier.senders import WebhookSender
@@ -28,11 +31,12 @@ def main() -> None:
     url, folder, key = sys.argv[1:]
     logs.configure("critical")
     settings = read_settings({"database": url, "data_dir": folder})
-    sender = WebhookSender(Outbound([ip_network("127.0.0.0/8")], user_agent="test"), SecretCipher([key]))
+    sender = WebhookSender(Outbound([ip_network("127.0.0.0/8")], user_agent="test"))
+    decrypt = partial(decrypted, cipher=SecretCipher([key]))
     for line in iter(sys.stdin.readline, ""):
         pid = os.fork()
         if pid == 0:
-            _run(settings, sender)
+            _run(settings, sender, decrypt)
         if line == "last\n":
             sys.stdin.read()
         else:
@@ -42,9 +46,10 @@ def main() -> None:
         print("killed", flush=True)
 
 
-def _run(settings: Settings, sender: WebhookSender) -> None:
+def _run(settings: Settings, sender: WebhookSender, decrypt: Callable[[Target], Mapping[str, str]]) -> None:
     with share_storage(settings) as storage:
-        loop.Notifier(storage.notifications, {TargetKind.WEBHOOK: sender}, storage.clock, name=str(os.getpid())).start()
+        senders = {TargetKind.WEBHOOK: sender}
+        loop.Notifier(storage.notifications, senders, storage.clock, decrypt, name=str(os.getpid())).start()
         while True:
             signal.pause()
 

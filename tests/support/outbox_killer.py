@@ -89,7 +89,9 @@ def send(database: Database, lease_clock: Callable[[], datetime], file: Path, po
     queue = Queue(database, lambda: datetime.now(UTC), Wakeup(), lease_clock)
     queue.point = point
     senders = {TargetKind.WEBHOOK: Sender(file, point)}
-    notifier = Notifier(queue, senders, lambda: datetime.now(UTC), name=f"{os.getpid()}")
+    notifier = Notifier(
+        queue, senders, lambda: datetime.now(UTC), lambda target: target.settings, name=f"{os.getpid()}"
+    )
     notifier.start()
     while queue.next_due() is not None:
         time.sleep(0.01)

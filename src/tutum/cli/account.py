@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
+from tutum import Client, TutumApiError, TutumAuthError
 from tutum.auth import get_auth, remove_credentials, save_credentials
 from tutum.cli.options import AsJson
 from tutum.cli.output import print_json, print_table
-from tutum.client import Client, current_client, default_sources
-from tutum.errors import TutumApiError, TutumAuthError
+from tutum.client import current_client, default_sources
 from tutum.settings import CONFIG_FILE, DEFAULT_BASE_URL, normal_base_url, origin_of, source_of_environment
 
 app = typer.Typer(rich_markup_mode=None)

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from tutum.action import Action
+from tutum import Accepted, Action, ActionTimeoutError, Plan, Service, TutumApiError, Utils
 from tutum.cli.options import (
     ACTION_STATES,
     DEFAULT_TIMEOUT_S,
@@ -23,10 +23,6 @@ from tutum.cli.options import (
     words,
 )
 from tutum.cli.output import Columns, age, count, parse_date, print_json, print_list, print_resources, printable
-from tutum.errors import ActionTimeoutError, TutumApiError
-from tutum.lookup import Utils
-from tutum.results import Accepted, Plan
-from tutum.service import Service
 
 FAILED_EXIT_CODE = 1
 INTERRUPTED_EXIT_CODE = 130

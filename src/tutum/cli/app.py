@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from tutum import NonUniqueIdentifier, ObjectNotFound, TutumApiError, TutumAuthError, TutumConnectionError
 from tutum.cli.output import printable
 from tutum.client import current_client
-from tutum.errors import NonUniqueIdentifier, ObjectNotFound, TutumApiError, TutumAuthError, TutumConnectionError
 from tutum.responses import explain_tls
 from tutum.settings import origin_of
 from tutum.version import __version__

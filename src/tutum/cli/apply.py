@@ -14,6 +14,17 @@ from typing import Annotated, Any
 
 import typer
 
+from tutum import (
+    FreezeWindow,
+    Handler,
+    NotificationTarget,
+    ObjectNotFound,
+    Service,
+    TutumApiError,
+    Utils,
+    WebhookGroup,
+    WebhookHandler,
+)
 from tutum.cli.apply_plan import (
     DEFAULTS,
     GROUP,
@@ -31,14 +42,7 @@ from tutum.cli.handler_file import HandlerFileError, read_handler_file
 from tutum.cli.options import complete_service, read_text
 from tutum.cli.output import count, printable
 from tutum.client import current_client
-from tutum.errors import ObjectNotFound, TutumApiError
-from tutum.freeze import FreezeWindow
-from tutum.lookup import Utils
-from tutum.notification import NotificationTarget
-from tutum.service import Service
 from tutum.settings import origin_of
-from tutum.webhook_group import WebhookGroup
-from tutum.webhook_handler import Handler, WebhookHandler
 
 DIFFERS_EXIT_CODE = 1
 _SIGNS = {"add": "+", "change": "~", "remove": "-"}

@@ -9,19 +9,28 @@ from functools import partial
 from shlex import quote
 from typing import Any, Literal, Self, TypeVar
 
+from tutum import (
+    FreezeWindow,
+    Handler,
+    NonUniqueIdentifier,
+    NotificationTarget,
+    ObjectNotFound,
+    Service,
+    TutumApiError,
+    WebhookGroup,
+    WebhookHandler,
+)
 from tutum.cli.handler_file import HandlerFileError, Wanted, WantedObject, WantedService
 from tutum.cli.handler_text import describe, state_of
 from tutum.cli.options import with_names
 from tutum.cli.output import age
 from tutum.client import current_client
-from tutum.errors import NonUniqueIdentifier, ObjectNotFound, TutumApiError
-from tutum.freeze import FREEZE_FIELDS, FreezeWindow
+from tutum.freeze import FREEZE_FIELDS
 from tutum.lookup import pick
-from tutum.notification import TARGET_FIELDS, NotificationTarget
+from tutum.notification import TARGET_FIELDS
 from tutum.redaction import shorten
-from tutum.service import Service
-from tutum.webhook_group import OWN_FIELDS, WebhookGroup
-from tutum.webhook_handler import FIELDS, Handler, WebhookHandler, Webhooks
+from tutum.webhook_group import OWN_FIELDS
+from tutum.webhook_handler import FIELDS, Webhooks
 
 GROUP = "the webhook group"
 _MASK = "…"
@@ -211,7 +220,7 @@ def _hint(name: str, elsewhere: Sequence[Service]) -> str:
 def _with_uuids(named: Mapping[str, Any]) -> dict[str, Any]:
     """Return fields of the file, with the UUIDs of services instead of their names."""
     body = dict(named)
-    if body.get("service"):
+    if "service" in body:
         body["service"] = find_service(str(body["service"]), "").uuid
     if isinstance(body.get("services"), list):
         body["services"] = [find_service(str(name), "").uuid for name in body["services"]]

@@ -8,8 +8,9 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from tutum import Handler
 from tutum.cli.options import moment_of, nearest, parse_pairs, read_secret, seconds_of, words
-from tutum.webhook_handler import FIELDS, Handler
+from tutum.webhook_handler import FIELDS
 
 _PRESETS = ("github", "gitlab", "gitea", "forgejo", "bitbucket", "standard-webhooks", "hmac", "token", "oidc")
 _Texts = list[str] | None

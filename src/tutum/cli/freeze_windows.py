@@ -4,10 +4,9 @@ from typing import Annotated
 
 import typer
 
+from tutum import FreezeWindow, Utils
 from tutum.cli.options import AsJson, Quiet, complete_service
 from tutum.cli.output import Columns, print_list, print_resources
-from tutum.freeze import FreezeWindow
-from tutum.lookup import Utils
 
 app = typer.Typer(rich_markup_mode=None)
 

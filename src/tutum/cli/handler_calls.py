@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tutum import Accepted, Handler, ObjectNotFound, TutumApiError, TutumAuthError
 from tutum.cli.actions import FAILED_EXIT_CODE, report
 from tutum.cli.handler_text import action_uuid, closed_reason, delivery_pairs, trial_verdict
 from tutum.cli.options import (
@@ -24,10 +25,7 @@ from tutum.cli.options import (
     read_text,
 )
 from tutum.cli.output import Columns, age, print_json, print_list, print_table, printable
-from tutum.errors import ObjectNotFound, TutumApiError, TutumAuthError
 from tutum.redaction import redact
-from tutum.results import Accepted
-from tutum.webhook_handler import Handler
 
 PAIRS = ("", "")
 app = typer.Typer(rich_markup_mode=None)

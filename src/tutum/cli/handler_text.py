@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from tutum import Handler, Trial
 from tutum.cli.output import age, parse_date
-from tutum.results import Trial
 from tutum.webhook_group import OWN_FIELDS
-from tutum.webhook_handler import FIELDS, Handler
+from tutum.webhook_handler import FIELDS
 
 NOT_SET = "-"
 

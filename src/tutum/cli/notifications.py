@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tutum import Notification, NotificationTarget, TargetTest, Utils
 from tutum.cli.actions import FAILED_EXIT_CODE
 from tutum.cli.field_options import changes_of, takes_fields
 from tutum.cli.handler_calls import PAIRS
@@ -23,8 +24,7 @@ from tutum.cli.options import (
     words,
 )
 from tutum.cli.output import Columns, age, hint, print_list, print_resources, print_table, printable
-from tutum.lookup import Utils
-from tutum.notification import TARGET_FIELDS, Notification, NotificationTarget, TargetTest
+from tutum.notification import TARGET_FIELDS
 
 app = typer.Typer(rich_markup_mode=None)
 targets = typer.Typer(rich_markup_mode=None)

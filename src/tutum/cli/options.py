@@ -16,14 +16,9 @@ from typing import Annotated, Any
 import typer
 
 import tutum
-from tutum.client import Client
-from tutum.errors import TutumApiError
-from tutum.lookup import Utils, describe, find_handler
-from tutum.notification import NotificationTarget
-from tutum.service import Service
+from tutum import Client, Handler, NotificationTarget, Service, TutumApiError, Utils, WebhookGroup, WebhookHandler
+from tutum.lookup import describe, find_handler
 from tutum.snippets import TARGETS
-from tutum.webhook_group import WebhookGroup
-from tutum.webhook_handler import Handler, WebhookHandler
 
 COMPLETION_TIMEOUT_S = 1.0
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", re.ASCII)
@@ -48,8 +43,8 @@ def _completion(names: Callable[[typer.Context, Client], Iterable[str]]) -> Call
     """Return a completion that offers names from the server; none if it does not answer soon."""
 
     def complete(context: typer.Context) -> list[str]:
-        client = tutum.default_client or Client(timeout_s=COMPLETION_TIMEOUT_S, retries=0)
         try:
+            client = tutum.default_client or Client(timeout_s=COMPLETION_TIMEOUT_S, retries=0)
             offered = list(names(context, client))
         except TutumApiError:
             return []

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from tutum import Service, Utils
 from tutum.cli.actions import DIGEST_LENGTH, report, show_plans, start_each
 from tutum.cli.options import (
     DEFAULT_TIMEOUT_S,
@@ -19,8 +20,6 @@ from tutum.cli.options import (
     find_services,
 )
 from tutum.cli.output import Columns, age, hint, parse_date, print_list, print_resources, printable
-from tutum.lookup import Utils
-from tutum.service import Service
 
 app = typer.Typer(rich_markup_mode=None)
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Reason, for people.")]

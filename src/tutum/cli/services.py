@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from tutum import Service, TutumApiError, Utils, WebhookHandler
 from tutum.cli import rollbacks
 from tutum.cli.actions import FAILED_EXIT_CODE, follow, report, show_plans, start_each
 from tutum.cli.field_options import takes_fields
@@ -27,10 +28,7 @@ from tutum.cli.options import (
     words,
 )
 from tutum.cli.output import Columns, age, count, hint, parse_date, print_list, print_resources, printable
-from tutum.errors import TutumApiError
-from tutum.lookup import Utils, list_outages
-from tutum.service import Service
-from tutum.webhook_handler import WebhookHandler
+from tutum.lookup import list_outages
 
 app = typer.Typer(rich_markup_mode=None)
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from tutum import GroupProgress, Handler, Utils, WebhookGroup
 from tutum.cli.actions import FAILED_EXIT_CODE, INTERRUPTED_EXIT_CODE
 from tutum.cli.field_options import changes_of, complete_verify, takes_fields
 from tutum.cli.handler_calls import explained
@@ -29,9 +30,8 @@ from tutum.cli.options import (
 )
 from tutum.cli.output import Columns, age, count, print_json, print_list, print_table, printable
 from tutum.cli.webhook_handlers import print_handler, print_urls, remove, rotate, show
-from tutum.lookup import Utils, find_handler
-from tutum.webhook_group import GROUP_FIELDS, GroupProgress, WebhookGroup
-from tutum.webhook_handler import Handler
+from tutum.lookup import find_handler
+from tutum.webhook_group import GROUP_FIELDS
 
 app = typer.Typer(rich_markup_mode=None)
 

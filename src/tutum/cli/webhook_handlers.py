@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import typer
 
+from tutum import Handler, Service, Utils, WebhookHandler
 from tutum.cli import handler_calls
 from tutum.cli.field_options import changes_of, complete_verify, takes_fields
 from tutum.cli.handler_text import call_advice, handler_pairs, state_of
@@ -30,11 +31,10 @@ from tutum.cli.options import (
     words,
 )
 from tutum.cli.output import Columns, age, hint, print_json, print_list, print_table, printable
-from tutum.lookup import Utils, find_handler
+from tutum.lookup import find_handler
 from tutum.redaction import shorten
-from tutum.service import Service
 from tutum.snippets import TARGETS, snippet
-from tutum.webhook_handler import FIELDS, Handler, WebhookHandler, Webhooks
+from tutum.webhook_handler import FIELDS, Webhooks
 
 app = typer.Typer(rich_markup_mode=None)
 

@@ -15,7 +15,8 @@ from tutumd.application.queries import parse_until
 from tutumd.application.scopes import require_admin, require_everything, require_scope
 from tutumd.errors import NOT_FOUND, ForbiddenError, InvalidInputError, NotFoundError, UnauthorizedError, about
 from tutumd.model import ApiKey, NewKey, Scope, User
-from tutumd.ports.store import Accounts, Store
+from tutumd.ports.accounts import Accounts
+from tutumd.ports.store import Store
 
 KEY_PREFIX = "tutumd_"
 """Prefix of generated keys. Scanners for leaked secrets recognize it."""
@@ -40,14 +41,11 @@ def add_user(accounts: Accounts, name: str, *, is_admin: bool, key: str | None =
     Raises InvalidInputError as `check_name` and `check_key`.
     """
     check_name(name)
-    if key is not None:
-        check_key(key)
     return accounts.add_user(name, is_admin=is_admin, key=None if key is None else _new_key(key), by=by)
 
 
 def store_key(accounts: Accounts, user_name: str, key: str, by: User | None = None) -> None:
     """Store a key that was chosen elsewhere. Raises InvalidInputError as `check_key`."""
-    check_key(key)
     accounts.add_key(user_name, _new_key(key), by)
 
 
@@ -78,7 +76,11 @@ def generate_key() -> str:
 
 
 def _new_key(key: str) -> NewKey:
-    """Return a key to store. Its hint is the first characters of a generated key, so that people tell keys apart."""
+    """Return a key to store. Its hint is the first characters of a generated key, so that people tell keys apart.
+
+    Raises InvalidInputError as `check_key`.
+    """
+    check_key(key)
     digest = sha256_hex(key)
     return NewKey(key_sha256=digest, hint=key[:HINT_LENGTH] if key.startswith(KEY_PREFIX) else f"#{digest[:8]}")
 

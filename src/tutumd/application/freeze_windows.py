@@ -5,8 +5,9 @@ from dataclasses import replace
 from typing import Any
 
 from tutumd.application import services
+from tutumd.application.admission.json_checks import check_optional_text
 from tutumd.application.scopes import require_admin, require_everything
-from tutumd.errors import NOT_FOUND, ForbiddenError, InvalidInputError, NotFoundError, about
+from tutumd.errors import ForbiddenError, InvalidInputError, about
 from tutumd.model import Query, Scope, User
 from tutumd.model.freeze import MAX_REASON_CHARS, FreezeWindow, NewFreezeWindow, check_window
 from tutumd.ports.store import Store
@@ -23,7 +24,7 @@ def create(store: Store, viewer: User, document: Mapping[str, Any]) -> FreezeWin
     if sum(bool(document.get(name)) for name in ("service", "stack", "server")) != 1:
         raise InvalidInputError("name one of service, stack and server: what the window holds")
     texts = {
-        name: services.check_text(name, document.get(name) or "", MAX_REASON_CHARS)
+        name: check_optional_text(name, document.get(name) or "", MAX_REASON_CHARS)
         for name in ("from", "to", "tz", "reason", "stack")
     }
     new = check_window(
@@ -47,10 +48,7 @@ def create(store: Store, viewer: User, document: Mapping[str, Any]) -> FreezeWin
 
 def get(store: Store, viewer: User, uuid: str) -> FreezeWindow:
     """Return a window. Raises NotFoundError."""
-    found = store.freeze_windows(viewer, Query.newest(1, uuid=uuid)).objects
-    if not found:
-        raise NotFoundError(NOT_FOUND)
-    return found[0]
+    return store.freeze_windows(viewer, Query.newest(1, uuid=uuid)).first
 
 
 def remove(store: Store, viewer: User, uuid: str) -> None:

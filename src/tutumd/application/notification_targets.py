@@ -21,7 +21,7 @@ from tutumd.application.admission.json_checks import (
 from tutumd.application.handlers import ChangePlan
 from tutumd.application.scopes import require_everything, require_scope
 from tutumd.application.target_settings import SETTINGS, Networks, TargetSetting, check_forge
-from tutumd.errors import NOT_FOUND, AnswerTimeoutError, InvalidInputError, NotFoundError, about
+from tutumd.errors import AnswerTimeoutError, InvalidInputError, about
 from tutumd.model import (
     CHOSEN_EVENTS,
     DEFAULT_EVENTS,
@@ -108,13 +108,12 @@ class TargetRules:
 
         Raises:
             AnswerTimeoutError: It was not sent within 20 s. The notifier sends it later.
+            NotFoundError: Also if the target is deleted meanwhile.
         """
         began, seen = time.monotonic(), 0
         queued = self._store.queue_test(self._viewer, uuid)
         while time.monotonic() < began + TEST_TIMEOUT_S:
-            test = next(iter(self._store.notifications(self._viewer, Query.newest(1, uuid=queued.uuid)).objects), None)
-            if test is None:
-                raise NotFoundError(NOT_FOUND)  # the target was deleted
+            test = self._store.notifications(self._viewer, Query.newest(1, uuid=queued.uuid)).first
             if test.attempts:
                 return TargetTest(
                     sent=test.state is NotificationState.SENT,

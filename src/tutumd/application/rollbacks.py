@@ -5,8 +5,9 @@ from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
+from tutumd.application import services
+from tutumd.application.admission.json_checks import check_optional_text
 from tutumd.application.queries import parse_until
-from tutumd.application.services import ask_engine, ask_plan, check_text
 from tutumd.errors import AnswerTimeoutError, InvalidInputError, UnavailableError
 from tutumd.model import Action, Availability, Origin, Plan, Service, ServiceImage, User, find_target
 from tutumd.ports.store import Store
@@ -25,7 +26,7 @@ def plan_rollback(store: Store, viewer: User, uuid: str, image: str | None) -> P
     """Return what a rollback would do now. `image` and errors are as in `Store.roll_back`, or as `logs` raises."""
     service = store.service(viewer, uuid)
     target = find_target(store.images(viewer, uuid), image, service.rollback_refusal)
-    plan = ask_plan(store, service, {"image": asdict(target.wanted)})
+    plan = services.plan(store, service, target.wanted)
     return replace(plan, notes=(*plan.notes, *NOT_ROLLED_BACK))
 
 
@@ -33,7 +34,7 @@ def roll_back(
     store: Store, viewer: User, uuid: str, *, image: str | None, hold: bool, reason: str, origin: Origin
 ) -> Action:
     """Queue a rollback, as `Store.roll_back` does. Raises InvalidInputError also for a long or unstorable reason."""
-    reason = check_text("reason", reason.strip(), MAX_REASON_LENGTH)
+    reason = check_optional_text("reason", reason.strip(), MAX_REASON_LENGTH)
     return store.roll_back(viewer, uuid, image=image, hold=hold, reason=reason, origin=origin)
 
 
@@ -44,7 +45,7 @@ def hold(store: Store, viewer: User, uuid: str, *, until: str | None, reason: st
         NotFoundError: The viewer has no such service.
         InvalidInputError: `until` or `reason` is invalid.
     """
-    reason = check_text("reason", reason.strip(), MAX_REASON_LENGTH)
+    reason = check_optional_text("reason", reason.strip(), MAX_REASON_LENGTH)
     return store.hold(viewer, uuid, until=parse_until("until", until, now), reason=reason)
 
 
@@ -59,5 +60,7 @@ def images(store: Store, viewer: User, uuid: str) -> list[tuple[ServiceImage, Av
     if found and not is_away:
         arguments = {"images": [asdict(image.wanted) for image in found]}
         with suppress(UnavailableError, AnswerTimeoutError, InvalidInputError):
-            available = ask_engine(store, service, "images", arguments, timeout_s=AVAILABILITY_TIMEOUT_S)["images"]
+            available = services.ask_engine(store, service, "images", arguments, timeout_s=AVAILABILITY_TIMEOUT_S)[
+                "images"
+            ]
     return [(image, Availability(available.get(str(image.number), Availability.UNKNOWN))) for image in found]

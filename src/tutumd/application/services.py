@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +10,7 @@ from tutumd.application.admission.json_checks import (
     check_choice,
     check_name,
     check_number,
-    check_storable,
+    check_optional_text,
     is_storable,
 )
 from tutumd.application.scopes import require_admin
@@ -21,7 +21,20 @@ from tutumd.errors import (
     NotFoundError,
     UnavailableError,
 )
-from tutumd.model import Action, Autorestart, Definition, Origin, Output, Plan, Query, Service, ServiceState, User, Verb
+from tutumd.model import (
+    Action,
+    Autorestart,
+    Definition,
+    Origin,
+    Output,
+    Plan,
+    Query,
+    Service,
+    ServiceState,
+    User,
+    Verb,
+    WantedImage,
+)
 from tutumd.ports.store import Store
 
 ENGINE_TIMEOUT_S = 10.0
@@ -83,7 +96,7 @@ def create(store: Store, viewer: User, document: Mapping[str, Any], *, server_ca
         raise InvalidInputError(f"a service that is a command cannot have {', '.join(unsupported)}")
     require_admin(viewer, _RUNS_COMMANDS)
     engine = _choose_engine(store, document.get("engine"))
-    image = check_text("image", document.get("image") or "", MAX_IMAGE_LENGTH)
+    image = check_optional_text("image", document.get("image") or "", MAX_IMAGE_LENGTH)
     without_registry = image.rpartition("/")[2]
     name = check_name(document.get("name") or without_registry.partition("@")[0].partition(":")[0])
     if not name or name.isspace():
@@ -129,7 +142,7 @@ def change(
             )
         definition = _change_definition(definition, document)
         if document.get("image") is not None:
-            image = check_text("image", document["image"], MAX_IMAGE_LENGTH)
+            image = check_optional_text("image", document["image"], MAX_IMAGE_LENGTH)
         store.update_service(viewer, uuid, definition=definition, image=image)
     action = None
     if target is not None:
@@ -212,14 +225,9 @@ def logs(store: Store, viewer: User, uuid: str, lines: int, after: Mapping[str, 
     return Output(**document)
 
 
-def plan(store: Store, viewer: User, uuid: str) -> Plan:
-    """Return what a redeploy of the service would do now. Raises as `logs` does."""
-    return ask_plan(store, store.service(viewer, uuid), {})
-
-
-def ask_plan(store: Store, service: Service, arguments: Mapping[str, object]) -> Plan:
-    """Return the plan of a redeploy, or of a rollback to the image in `arguments`. Raises as `logs` does."""
-    document: Any = ask_engine(store, service, "plan", arguments)["plan"]
+def plan(store: Store, service: Service, image: WantedImage | None = None) -> Plan:
+    """Return what a redeploy of a service would do now, or a rollback to an image. Raises as `logs` does."""
+    document: Any = ask_engine(store, service, "plan", {"image": asdict(image)} if image else {})["plan"]
     fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in document.items()}
     return Plan(**fields)
 
@@ -263,12 +271,14 @@ def _choose_engine(store: Store, name: str | None) -> str:
 def _change_definition(definition: Definition, document: Mapping[str, Any]) -> Definition:
     changes = {name: value for name, value in document.items() if value is not None}
     if "run_command" in changes:
-        definition = replace(definition, command=check_text("run_command", changes["run_command"], 32768))
+        definition = replace(definition, command=check_optional_text("run_command", changes["run_command"], 32768))
     if "container_envvars" in changes:
         envvars = {_check_key(item["key"]): item["value"] for item in changes["container_envvars"]}
-        definition = replace(definition, envvars={key: check_text(key, value, 32768) for key, value in envvars.items()})
+        definition = replace(
+            definition, envvars={key: check_optional_text(key, value, 32768) for key, value in envvars.items()}
+        )
     if "working_dir" in changes:
-        folder = check_text("working_dir", changes["working_dir"], 4096)
+        folder = check_optional_text("working_dir", changes["working_dir"], 4096)
         if folder and not folder.startswith("/"):
             raise InvalidInputError(f"working_dir must be an absolute path, got {folder[:100]!r}")
         definition = replace(definition, working_dir=folder)
@@ -287,12 +297,4 @@ def _check_key(key: str) -> str:
         raise InvalidInputError(
             f"the key of an environment variable must not be empty or contain '=', got {key[:50]!r}"
         )
-    return check_text("the key of an environment variable", key, 1024)
-
-
-def check_text(name: str, text: str, longest: int) -> str:
-    """Return a text that can be stored and is not too long. Raises InvalidInputError."""
-    check_storable(name, text)
-    if len(text) > longest:
-        raise InvalidInputError(f"{name} must have at most {longest} characters, got {len(text)}")
-    return text
+    return check_optional_text("the key of an environment variable", key, 1024)

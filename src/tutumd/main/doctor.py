@@ -29,7 +29,7 @@ from tutumd.main.missing import tell_missing
 from tutumd.main.storage import is_new, restoring_file
 from tutumd.model import Finding, Level, compare_clocks, ok, warning, wrong
 from tutumd.settings import Options, Settings, environment_warnings, read_settings
-from tutumd.store.sql.database import Database
+from tutumd.store.sql import Database
 from tutumd.store.upkeep.checkup import DATABASE, Contents, check
 from tutumd.web.messages.engines import describe_fault
 

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from functools import partial
 from importlib.metadata import version
 
+from tutumd.application.notification_targets import decrypted
 from tutumd.main import program
 from tutumd.main.key_files import load_cipher
 from tutumd.main.storage import Storage
@@ -28,23 +29,20 @@ def _build(settings: Settings, storage: Storage, _stack: ExitStack, name: str, i
     if is_successor:
         storage.notifications.take_over(name)
     outbound = Outbound(settings.notify_allow, user_agent=f"tutumd/{version('tutumd')}")
+    public_url = settings.public_url if settings.dashboard else ""  # links are addresses of pages
+    senders: dict[TargetKind, Sender] = {
+        TargetKind.WEBHOOK: WebhookSender(outbound, public_url=public_url),
+        TargetKind.APPRISE: AppriseSender(public_url=public_url),
+        TargetKind.FORGE: ForgeSender(outbound, public_url=public_url),
+    }
     return Notifier(
         storage.notifications,
-        _build_senders(settings, outbound),
+        senders,
         storage.clock,
+        partial(decrypted, cipher=load_cipher(settings)),
         name=name,
         fetch_keys=partial(fetch_due, storage.notifications, outbound),
     )
-
-
-def _build_senders(settings: Settings, outbound: Outbound) -> dict[TargetKind, Sender]:
-    cipher = load_cipher(settings)
-    public_url = settings.public_url if settings.dashboard else ""  # links are addresses of pages
-    return {
-        TargetKind.WEBHOOK: WebhookSender(outbound, cipher, public_url=public_url),
-        TargetKind.APPRISE: AppriseSender(cipher, public_url=public_url),
-        TargetKind.FORGE: ForgeSender(outbound, cipher, public_url=public_url),
-    }
 
 
 if __name__ == "__main__":

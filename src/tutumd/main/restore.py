@@ -16,7 +16,7 @@ from tutumd.main.key_files import SECRET_KEY_FILE, give_to_owner
 from tutumd.main.storage import lock_folder, restoring_file
 from tutumd.settings import Options, Settings, read_settings
 from tutumd.store.sql.sqlite_backup import check_database, keep_installation, settle, unfinished_actions
-from tutumd.store.tables.schema import is_known
+from tutumd.store.tables import is_known
 
 STDIN = "-"
 _FAILED = "the backup was not restored"

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from tutumd.errors import NOT_FOUND, NotFoundError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
@@ -39,3 +41,10 @@ class Page(Generic[T]):
 
     objects: tuple[T, ...]
     total: int
+
+    @property
+    def first(self) -> T:
+        """The first object. Raises NotFoundError if there is none."""
+        if not self.objects:
+            raise NotFoundError(NOT_FOUND)
+        return self.objects[0]

@@ -6,8 +6,6 @@ import subprocess
 import sys
 from importlib.util import find_spec
 
-from tutumd.application.admission.encryption import SecretCipher
-from tutumd.application.notification_targets import decrypted
 from tutumd.model.notifications import MAX_ERROR_CHARS, ClaimedNotification, Event, SendResult
 from tutumd.notifier.texts import page_links, shorten, write_body, write_title
 
@@ -21,9 +19,8 @@ _MISSING = "the notifier does not have the Python package apprise: install tutum
 class AppriseSender:
     """Sends a message in a process of its own, which gets the URL on standard input and ends within 30 seconds."""
 
-    def __init__(self, cipher: SecretCipher, *, public_url: str = "", limit_s: float = LIMIT_S) -> None:
+    def __init__(self, *, public_url: str = "", limit_s: float = LIMIT_S) -> None:
         """Create the sender; an empty `public_url` sends no links."""
-        self._cipher = cipher
         self._public_url = public_url
         self._limit_s = limit_s
 
@@ -34,7 +31,7 @@ class AppriseSender:
             return SendResult(sent=False, error=_MISSING)
         payload = claimed.notification.payload
         message = {
-            "url": decrypted(claimed.target, self._cipher)["url"],
+            "url": claimed.target.settings["url"],
             "title": write_title(payload),
             "body": write_body(payload, page_links(claimed.notification, self._public_url)),
             "kind": _KINDS.get(claimed.notification.event, "info"),

@@ -10,7 +10,7 @@ import structlog
 
 from tutumd.boottime import boottime_s
 from tutumd.errors import TutumdError, UnavailableError
-from tutumd.model.notifications import MAX_ERROR_CHARS, ClaimedNotification, SendResult, TargetKind
+from tutumd.model.notifications import MAX_ERROR_CHARS, ClaimedNotification, SendResult, Target, TargetKind
 from tutumd.model.notifications import Event as NotificationEvent
 from tutumd.ports.notifications import NotificationQueue, Sender
 from tutumd.ports.queue import HEARTBEAT_TIMEOUT, Clock
@@ -42,6 +42,7 @@ class Notifier:
         queue: NotificationQueue,
         senders: Mapping[TargetKind, Sender],
         clock: Clock,
+        decrypt: Callable[[Target], Mapping[str, str]],
         *,
         name: str,
         fetch_keys: Callable[[], None] = lambda: None,
@@ -51,6 +52,7 @@ class Notifier:
 
         Args:
             clock: The clock of the queue.
+            decrypt: Returns the settings of a target in plain text. May raise TutumdError.
             fetch_keys: Starts to fetch the keys of issuers that are due.
             pause_s: Pause in seconds after a fault of the database.
         """
@@ -58,6 +60,7 @@ class Notifier:
         self._queue = queue
         self._senders = senders
         self._clock = clock
+        self._decrypt = decrypt
         self._fetch_keys = fetch_keys
         self._pause_s = pause_s
         self._stop = Event()
@@ -111,7 +114,8 @@ class Notifier:
 
     def _send(self, claimed: ClaimedNotification) -> SendResult:
         try:
-            return self._senders[claimed.target.kind].send(claimed)
+            target = replace(claimed.target, settings=self._decrypt(claimed.target))
+            return self._senders[target.kind].send(replace(claimed, target=target))
         except TutumdError as error:
             return SendResult(sent=False, error=str(error))
         except Exception:
@@ -121,8 +125,7 @@ class Notifier:
     def _finish(self, claimed: ClaimedNotification, result: SendResult) -> None:
         notification = claimed.notification
         result = replace(result, error=result.error[:MAX_ERROR_CHARS])
-        chance = random.random()  # noqa: S311 (spreads attempts)
-        due = next_attempt(notification.attempts + 1, result, self._clock(), chance)
+        due = next_attempt(notification.attempts + 1, result, self._clock(), random.random())  # noqa: S311 (spreads them)
         due = None if notification.event is NotificationEvent.TEST else due
         self._store(claimed, result, due)
         log = _log.bind(notification=notification.uuid, target=claimed.target.uuid, told=notification.event.value)

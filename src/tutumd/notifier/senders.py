@@ -10,8 +10,6 @@ from urllib.parse import quote
 
 from standardwebhooks import Webhook
 
-from tutumd.application.admission.encryption import SecretCipher
-from tutumd.application.notification_targets import decrypted
 from tutumd.model.notifications import ClaimedNotification, Event, Notification, SendResult, encode
 from tutumd.notifier.outbound import Outbound, Response, UnreachableError
 from tutumd.notifier.texts import page_links, shorten, write_result
@@ -23,16 +21,15 @@ _REDIRECTS = range(300, 400)
 class _HttpSender:
     """Sends one request, and judges its response."""
 
-    def __init__(self, outbound: Outbound, cipher: SecretCipher, *, public_url: str = "") -> None:
+    def __init__(self, outbound: Outbound, *, public_url: str = "") -> None:
         """Create the sender; an empty `public_url` sends no links."""
         self._outbound = outbound
-        self._cipher = cipher
         self._public_url = public_url
 
     def send(self, claimed: ClaimedNotification) -> SendResult:
         notification, target = claimed.notification, claimed.target
         links = page_links(notification, self._public_url)
-        url, headers, body = self.make_request(notification, decrypted(target, self._cipher), links)
+        url, headers, body = self.make_request(notification, target.settings, links)
         try:
             response = self._outbound.post(url, headers, body, may_use_proxy=target.owner_is_admin)
         except UnreachableError as error:

@@ -67,7 +67,8 @@ class Sender(Protocol):
     """Sends messages to targets of one kind. Implementations are safe for calls from several threads."""
 
     def send(self, claimed: ClaimedNotification) -> SendResult:
-        """Make one attempt, within 15 seconds (a library that blocks: 30 seconds).
+        """Make one attempt, within 15 seconds (a library that blocks: 30 seconds). The settings of the target are in
+        plain text.
 
         Whatever the receiver does, it returns a result: it raises nothing, and no text of the result contains a secret
         of the target.

@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Annotated
 
@@ -71,10 +71,10 @@ def check_origin(request: Request, public_host: str, *, is_form: bool = False) -
         raise ForbiddenError("a page of another site sent this: send it from a page of this server, or with ApiKey")
 
 
-def needs(scope: Scope, identify: Callable[[Request], User] = _authenticate) -> Callable[[User], User]:
+def needs(scope: Scope, identify: Callable[[Request], User] = _authenticate) -> Callable[[User], Awaitable[User]]:
     """Return a dependency for routes that require a user with a scope. A request is identified once."""
 
-    def authenticate(user: Annotated[User, Depends(identify)]) -> User:
+    async def authenticate(user: Annotated[User, Depends(identify)]) -> User:
         require_scope(user, scope)
         return user
 

@@ -1,4 +1,4 @@
-"""Notifications as a notifier claims them, with settings as the application stores them."""
+"""Notifications as a notifier claims them, with settings that the application has checked."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -6,7 +6,7 @@ from ipaddress import ip_network
 from typing import Any
 
 from tutumd.application.admission.encryption import SecretCipher, make_key
-from tutumd.application.notification_targets import check_target
+from tutumd.application.notification_targets import check_target, decrypted
 from tutumd.model import User
 from tutumd.model.notifications import ClaimedNotification, Event, NewTarget, Notification, NotificationState, Target
 
@@ -22,7 +22,7 @@ def claim(
     admin = User(uuid="u-1", name="ann", is_admin=True, created=NOW)
     document = {"name": "oncall", "kind": kind, "settings": settings}
     new = check_target(document, admin, cipher=CIPHER, allowed=LOOPBACK)
-    fields = {name: getattr(new, name) for name in NewTarget.__slots__}
+    fields = {name: getattr(new, name) for name in NewTarget.__slots__} | {"settings": decrypted(new, CIPHER)}
     return ClaimedNotification(
         notification=Notification(
             uuid="8f14e45f",

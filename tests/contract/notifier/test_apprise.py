@@ -9,7 +9,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from tests.contract.notifier.claims import CIPHER, claim, payload
+from tests.contract.notifier.claims import claim, payload
 from tests.contract.notifier.receiver import Behave, answers, receiver
 from tests.support.server import free_port
 from tutumd.model.notifications import SendResult
@@ -22,7 +22,7 @@ TITLE = "shop/web: redeploy failed: the image shop/web:v2 was not found"
 
 def send(url: str, *, owner_is_admin: bool = True, limit_s: float = 30.0) -> SendResult:
     claimed = claim("apprise", {"url": url}, payload(), owner_is_admin=owner_is_admin)
-    return AppriseSender(CIPHER, public_url="https://t.example", limit_s=limit_s).send(claimed)
+    return AppriseSender(public_url="https://t.example", limit_s=limit_s).send(claimed)
 
 
 def send_to(behave: Behave) -> tuple[SendResult, bytes]:

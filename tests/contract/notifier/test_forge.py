@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.notifier.claims import CIPHER, LOOPBACK, claim, payload
+from tests.contract.notifier.claims import LOOPBACK, claim, payload
 from tests.contract.notifier.receiver import answers, receiver
 from tutumd.model.notifications import SendResult
 from tutumd.notifier.outbound import Outbound
@@ -29,7 +29,7 @@ def send(
     settings = {"forge": "github", "repository": "shop/web", "token": "t0k3n"} | settings
     with receiver(answers(status, *headers, body=json.dumps({"message": body}).encode())) as server:
         claimed = claim("forge", {**settings, "api": f"http://127.0.0.1:{server.port}/api"}, message)
-        sender = ForgeSender(Outbound(LOOPBACK, user_agent="tutumd"), CIPHER, public_url="https://t.example")
+        sender = ForgeSender(Outbound(LOOPBACK, user_agent="tutumd"), public_url="https://t.example")
         result = sender.send(claimed)
         head, _, sent = server.requests[0].partition(b"\r\n\r\n")
     assert "t0k3n" not in result.error

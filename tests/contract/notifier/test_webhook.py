@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from standardwebhooks import Webhook
 
-from tests.contract.notifier.claims import CIPHER, LOOPBACK, claim
+from tests.contract.notifier.claims import LOOPBACK, claim
 from tests.contract.notifier.receiver import Behave, Receiver, answers, receiver
 from tutumd.model.notifications import SendResult
 from tutumd.notifier.outbound import Outbound
@@ -19,7 +19,7 @@ PAYLOAD = {"type": "action.failed", "timestamp": "2026-01-01T00:00:00Z", "data":
 def send(server: Receiver, *, public_url: str = "") -> SendResult:
     outbound = Outbound(LOOPBACK, user_agent="tutumd/0.1.0")
     settings = {"url": f"http://127.0.0.1:{server.port}/path?token=s3cr3t", "secret": SECRET}
-    return WebhookSender(outbound, CIPHER, public_url=public_url).send(claim("webhook", settings, PAYLOAD))
+    return WebhookSender(outbound, public_url=public_url).send(claim("webhook", settings, PAYLOAD))
 
 
 def test_a_receiver_verifies_the_bytes_with_its_library() -> None:

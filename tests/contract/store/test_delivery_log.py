@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from tests.support.stores import StoreBed, call
 from tutumd.errors import Reason
 from tutumd.model import Handler, NotQueued, Operation
+from tutumd.store.intake.delivery_rows import EXCESS_CONTENT, REFUSED_CONTENT, ContentBudget
 from tutumd.store.intake.intake import SqlIntake
-from tutumd.store.intake.rate_limits import EXCESS_CONTENT, REFUSED_CONTENT, ContentBudget
 from tutumd.store.tables.actions import deliveries, handler_logs
 from tutumd.store.tables.services import handlers
 from tutumd.store.upkeep import delivery_log

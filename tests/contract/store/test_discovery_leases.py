@@ -1,12 +1,13 @@
 """One worker discovers an engine: by a lease that ends when the worker is killed, is stopped, stands still or fails."""
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from threading import Event
-from typing import cast
+from typing import Any, cast
 
 import pytest
+import sqlalchemy as sa
 
 from tests.support.runs import SEAL
 from tests.support.stores import ENGINE, StoreBed, query, snapshot
@@ -78,13 +79,12 @@ class Overtaken:
         self._then: Callable[[], object] | None = then
         self.write = database.write
 
-    @contextmanager
-    def read(self) -> Iterator[object]:
-        with self._database.read() as connection:
-            yield connection
+    def fetch(self, statement: sa.Select[Any]) -> Sequence[object]:
+        rows = self._database.fetch(statement)
         then, self._then = self._then, None
         if then:
             then()
+        return rows
 
 
 def test_a_discovery_that_another_worker_leases_in_the_same_moment_is_not_taken(bed: StoreBed, other: SqlQueue) -> None:

@@ -175,6 +175,14 @@ def test_an_event_of_an_image_asks_for_that_image_alone() -> None:
         assert engine.asked == asked
 
 
+def test_a_container_whose_image_cannot_be_inspected_is_not_gone() -> None:
+    engine = Counting()
+    web = engine.add(1, "web")
+    engine.odd[engine.all[web]["Image"]] = api_error(500, "layer does not exist")
+    with pytest.raises(EngineUnavailableError, match="layer does not exist"):
+        engine.api.container(web)
+
+
 def test_an_image_that_cannot_be_inspected_hides_no_container() -> None:
     engine = Counting()
     engine.add(1, "web")

@@ -7,16 +7,17 @@ from typing import Any
 import pytest
 
 from tests.support.kubernetes.workloads import container, daemon_set, deployment, probed, stateful_set, template
+from tests.support.runs import FakeRun
 from tests.unit.kubernetes.values import AT, SINCE, pod, view, workload
 from tutumd.engines.kubernetes.health import (
     PodWatch,
-    check_rollout,
     describe_failure,
     is_finished,
     is_rolled_back,
     window_s,
 )
 from tutumd.engines.kubernetes.plan import plan_redeploy
+from tutumd.engines.kubernetes.redeploy import Redeploy
 from tutumd.engines.kubernetes.view import Pod, PodContainer, describe_pod, find_culprit
 from tutumd.engines.kubernetes.workloads import Workload, find_unprobed, fingerprint
 from tutumd.engines.rollout.journal import RolloutStatus
@@ -64,7 +65,11 @@ def test_a_workload_is_finished(made: dict[str, Any], status: dict[str, Any], wa
 
 
 def status_of(subject: Workload, *pods: Any, ordered: str = "") -> RolloutStatus:
-    return check_rollout(view(subject, *pods), ordered or fingerprint(subject.template), AT)
+    context: Any = SimpleNamespace(run=FakeRun(), timing=Timing(), restart_s=lambda view: 0.0)
+    redeploy = Redeploy(context)
+    planned = plan_redeploy(view(subject), None, {}, context.timing)
+    redeploy.journal = replace(planned, restarted_at=AT, ordered=ordered or fingerprint(subject.template))
+    return redeploy.judge(view(subject, *pods)).status
 
 
 def test_the_status_of_a_rollout_comes_from_its_new_pods() -> None:
@@ -146,8 +151,8 @@ def test_a_failure_that_passes_in_between_begins_anew() -> None:
 def test_a_stuck_pod_that_recovers_in_between_is_deleted_only_after_it_has_failed_again_for_a_while() -> None:
     now = [0.0]
     deleted: list[Pod] = []
-    run = SimpleNamespace(log=lambda line: None)
-    context: Any = SimpleNamespace(run=run, timing=Timing(clock=lambda: now[0]), delete=deleted.append)
+    timing = Timing(clock=lambda: now[0])
+    context: Any = SimpleNamespace(timing=timing, delete=lambda pod, version: deleted.append(pod))
     watch, stuck = PodWatch(context), pod("0", ready=False, container=STUCK)
     for now[0], seen in ((0.0, stuck), (3.0, pod("0")), (100.0, stuck), (103.0, stuck)):
         watch.free_stuck(view(workload(stateful_set()), seen), AT)

@@ -111,7 +111,14 @@ class Sender:
 
 @contextmanager
 def running(queue: Queue, send: Callable[[ClaimedNotification], SendResult]) -> Iterator[Notifier]:
-    notifier = Notifier(queue, {TargetKind.WEBHOOK: Sender(send)}, lambda: NOW, name="test", pause_s=0.01)
+    notifier = Notifier(
+        queue,
+        {TargetKind.WEBHOOK: Sender(send)},
+        lambda: NOW,
+        lambda target: target.settings,
+        name="test",
+        pause_s=0.01,
+    )
     notifier.start()
     with capture_logs() as logs:
         try:

@@ -46,7 +46,6 @@ class Context:
     service: Service
     run: FakeRun
     timing: Timing
-    words: str = "the service web"
     is_undoing: bool = False
 
     def view(self) -> Look | None:
@@ -60,7 +59,6 @@ class Context:
 class FakeChange:
     """A change that looks as the service does, and refuses to be undone if `refusal` says why."""
 
-    journal_type = Plan
     journal: Plan
 
     def __init__(self, service: Service, run: FakeRun, refusal: str = "") -> None:
@@ -120,7 +118,7 @@ DOUBTED = look(FAILED, needed_s=2)
 
 
 def outcome_of(service: Service, run: FakeRun | None = None, refusal: str = "") -> Outcome:
-    return carry_out(FakeChange(service, run or FakeRun(), refusal))
+    return carry_out(FakeChange(service, run or FakeRun(), refusal), Plan)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +145,7 @@ def test_the_last_pause_of_a_window_ends_with_the_window() -> None:
     change = FakeChange(Service(look(DONE, "a", needed_s=2.25)), run := FakeRun())
     change.context.timing = Timing(clock=lambda: sum(slept), poll_s=0.5)
     run.sleep = lambda seconds: slept.append(seconds)  # type: ignore[method-assign] # nothing waits
-    assert carry_out(change).success
+    assert carry_out(change, Plan).success
     assert sum(slept) == 2.25
 
 
@@ -156,7 +154,7 @@ def test_a_success_that_a_last_look_does_not_show_is_followed_again() -> None:
     change = FakeChange(service, FakeRun())
     shown = iter((GOOD, B, B, B, B))
     change.judge = lambda view: next(shown)  # type: ignore[method-assign] # each look shows something else
-    assert carry_out(change).success
+    assert carry_out(change, Plan).success
     assert service.second == 2
 
 
@@ -178,7 +176,7 @@ def test_a_change_whose_time_is_over_is_rolled_back() -> None:
 
 @pytest.mark.parametrize(
     ("last", "reason"),
-    [(None, "the service web was removed in the meantime"), (look(SUPERSEDED), "superseded: SUPERSEDED")],
+    [(None, "the service was removed in the meantime"), (look(SUPERSEDED), "superseded: SUPERSEDED")],
 )
 def test_a_change_by_somebody_else_stays(last: Look | None, reason: str) -> None:
     service = Service(look(WAITING), last)
@@ -214,7 +212,7 @@ def test_settings_that_cannot_be_restored_do_not_hide_the_result() -> None:
         raise EngineRefusedError("no permission")
 
     change.settle = refuse  # type: ignore[method-assign] # the engine refuses it
-    assert carry_out(change).success
+    assert carry_out(change, Plan).success
     assert "the settings could not be restored: no permission" in run.lines
 
 

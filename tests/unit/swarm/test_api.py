@@ -11,6 +11,7 @@ from tests.support.docker_errors import api_error, response
 from tests.support.runs import FakeRun
 from tests.unit.swarm.values import NEW, PLAN, spec
 from tutumd.engines.labels import parse_reference
+from tutumd.engines.rollout.driver import carry_out
 from tutumd.engines.rollout.journal import Stage
 from tutumd.engines.rollout.timing import StaleError, Timing
 from tutumd.engines.swarm import spec as specs
@@ -18,7 +19,8 @@ from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.context import ServiceContext
 from tutumd.engines.swarm.images import is_built_here, placement_platforms
 from tutumd.engines.swarm.new_tasks import probe_name, start_probe
-from tutumd.engines.swarm.redeploy import redeploy
+from tutumd.engines.swarm.plan import RedeployJournal
+from tutumd.engines.swarm.redeploy import Redeploy
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 
 TIMING = Timing(clock=lambda: 0.0, jitter=lambda: 0.0, stable_s=0.0, poll_s=0.0)
@@ -91,7 +93,7 @@ def test_an_image_that_cannot_be_read_now_is_no_reason_to_leave_an_update_half_d
     client.image_trouble = api_error(500, "layer store is locked")
     run = FakeRun(journal=asdict(replace(PLAN, before=specs.stored_parts(spec(NEW)))))
     with pytest.raises(EngineUnavailableError, match="layer store is locked"):
-        redeploy(context_of(client, run))
+        carry_out(Redeploy(context_of(client, run)), RedeployJournal)
 
 
 def test_a_change_by_another_client_at_the_same_moment_is_logged_and_tried_again(
@@ -126,7 +128,7 @@ def test_a_probe_that_the_engine_refuses_leaves_nothing_behind() -> None:
     client.names.append(name)
     client.trouble_of[name] = api_error(400, "bad filter")
     with pytest.raises(EngineRefusedError, match=f"cannot inspect the service {name}: bad filter"):
-        redeploy(context_of(client, run))
+        carry_out(Redeploy(context_of(client, run)), RedeployJournal)
     assert (client.names, client.removed) == (["web"], [name])
 
 
@@ -165,7 +167,7 @@ def test_a_task_too_many_after_a_completed_update_is_removed_and_not_waited_for(
     config = {"Order": "start-first", "Delay": 0}
     client = DoubledClient(specs.redeploy_spec(spec(), PLAN.new, config, None, {}, {}))
     run: FakeRun = FakeRun(journal=asdict(replace(PLAN, config=config)), on_sleep=lambda: run.skip(20))
-    outcome = redeploy(context_of(client, run))
+    outcome = carry_out(Redeploy(context_of(client, run)), RedeployJournal)
     assert (outcome.success, outcome.containers_after) == (True, ("n0", "n1")), outcome.reason
     assert "UpdateConfig" not in client.spec
 

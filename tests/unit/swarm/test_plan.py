@@ -18,12 +18,14 @@ from tutumd.engines.swarm.spec import Version
 from tutumd.engines.swarm.view import ServiceView
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Plan as DryRunPlan
+from tutumd.model import RunLimits
 
 S = 1_000_000_000
 AMD = {"Architecture": "amd64", "OS": "linux"}
 ARM = {"Architecture": "arm64", "OS": "linux"}
 DIGEST = NEW.image.partition("@")[2]
 NEWEST = ResolvedImage(image=NEW.image, digest=DIGEST, platforms=(AMD,))
+LIMITS = RunLimits()
 RUNNING = (task("t1", slot="1"), task("t2", slot="2"))
 SIDE_BY_SIDE = "nothing forbids that old and new tasks run side by side"
 BY_LABEL = "the label tutum.redeploy.order requests it"
@@ -85,7 +87,7 @@ def test_a_redeploy_is_planned_whole() -> None:
         order_reason=SIDE_BY_SIDE,
         stage=Stage.PROBE,
     )
-    assert describe_plan(plan, seen) == DryRunPlan(
+    assert describe_plan(plan, seen, LIMITS) == DryRunPlan(
         order="start-first",
         order_reason=SIDE_BY_SIDE,
         image_name="app:latest",
@@ -98,6 +100,7 @@ def test_a_redeploy_is_planned_whole() -> None:
             "follow it until every task is new and runs on a node that is ready",
             "restore the service's own update settings, which restarts nothing",
         ),
+        notes=(str(LIMITS),),
     )
 
 
@@ -176,7 +179,7 @@ def test_an_unchanged_image_is_skipped_if_a_label_or_the_calls_say_so(
 ) -> None:
     plan = plan_redeploy(view(inspected, *RUNNING), SAME, {}, stable_s=3, skip_unchanged=wish)
     assert (plan.stage, plan.result) == (Stage.FINISH, Result(success=True, reason=SKIPPED))
-    assert describe_plan(plan, view(inspected, *RUNNING)).steps == (SKIPPED,)
+    assert describe_plan(plan, view(inspected, *RUNNING), LIMITS).steps == (SKIPPED,)
 
 
 @pytest.mark.parametrize(
@@ -222,24 +225,26 @@ def test_a_job_runs_once_more_and_has_no_update_settings() -> None:
     plan = plan_redeploy(view(job), NEWEST, {}, stable_s=3)
     assert (plan.config, plan.is_job, plan.order_reason) == (None, True, "")
     assert "UpdateConfig" not in specs.redeploy_spec(job, plan.new, plan.config, plan.platforms, {}, {})
-    assert describe_plan(plan, view(job)).steps == (
+    assert describe_plan(plan, view(job), LIMITS).steps == (
         f"update the service to {NEW.image}",
         "follow the job until enough of its tasks have completed",
     )
 
 
 def test_a_stopped_service_is_only_updated() -> None:
-    plan = describe_plan(plan_redeploy(view(spec(replicas=0)), NEWEST, {}, stable_s=3), view(spec(replicas=0)))
+    seen = view(spec(replicas=0))
+    plan = describe_plan(plan_redeploy(seen, NEWEST, {}, stable_s=3), seen, LIMITS)
     assert plan.steps == (f"update the service to {NEW.image}",)
-    assert plan.notes == ("the service is stopped and stays stopped: its next start runs the new image",)
+    assert plan.notes[0] == "the service is stopped and stays stopped: its next start runs the new image"
 
 
 def test_the_plan_has_notes() -> None:
     seen = view(labelled(redeploy__order="sideways"), *RUNNING, state="updating")
-    assert describe_plan(plan_redeploy(seen, replace(NEWEST, note="said"), {}, stable_s=3), seen).notes == (
+    assert describe_plan(plan_redeploy(seen, replace(NEWEST, note="said"), {}, stable_s=3), seen, LIMITS).notes == (
         "said",
         "an update of the service is under way: a redeploy would wait for its end",
         "the label tutum.redeploy.order must be start-first, stop-first or auto, got 'sideways': it is not used",
+        str(LIMITS),
     )
 
 
@@ -270,7 +275,7 @@ def test_an_image_without_a_health_check_is_probed(
     plan = plan_redeploy(view(inspected), newest, {}, stable_s=3)
     assert plan.stage is stage
     tried = "start one task of the new image beside the service, without traffic, and wait until it has run for 3 s"
-    assert (describe_plan(plan, view(inspected)).steps[0] == tried) == (stage is Stage.PROBE)
+    assert (describe_plan(plan, view(inspected), LIMITS).steps[0] == tried) == (stage is Stage.PROBE)
 
 
 def test_a_probe_gets_no_traffic() -> None:

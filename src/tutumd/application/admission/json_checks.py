@@ -6,6 +6,7 @@ import csv
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
+from functools import partial
 from typing import Any
 
 from tutumd.errors import InvalidInputError, about
@@ -37,14 +38,19 @@ def check_number(name: str, value: object, low: int, high: int) -> int:
     raise InvalidInputError(f"{name} must be a whole number from {low} to {high}, got {quote(value)}")
 
 
-def check_text(name: str, value: object, max_length: int = MAX_TEXT) -> str:
-    """Return a text of 1 to `max_length` characters that can be encoded as UTF-8."""
+def check_text(name: str, value: object, max_length: int = MAX_TEXT, *, may_be_blank: bool = False) -> str:
+    """Return a text of 1 to `max_length` characters that can be encoded as UTF-8. A blank text counts as empty."""
     if not isinstance(value, str):
         raise InvalidInputError(f"{name} must be a text, got {quote(value)}")
-    if not value.strip() or len(value) > max_length:
-        raise InvalidInputError(f"{name} must have 1 to {max_length} characters, got {len(value.strip())}")
+    if len(value) > max_length or not (value.strip() or may_be_blank):
+        wanted = f"{'at most' if may_be_blank else '1 to'} {max_length}"
+        raise InvalidInputError(f"{name} must have {wanted} characters, got {len(value.strip())}")
     check_storable(name, value)
     return value
+
+
+check_optional_text = partial(check_text, may_be_blank=True)
+"""As `check_text`, but the text may also be empty or blank."""
 
 
 def check_texts(name: str, value: object, max_length: int = MAX_TEXT) -> tuple[str, ...]:
@@ -79,11 +85,9 @@ def check_name(name: str | None) -> str | None:
     if name is None:
         return None
     with about("name"):
-        if len(name) > MAX_NAME_LENGTH:
-            raise InvalidInputError(f"name must have at most {MAX_NAME_LENGTH} characters, got {len(name)}")
         if any(unicodedata.category(char) in ("Cc", "Cs") for char in name):
             raise InvalidInputError("name must not contain control characters")
-    return name
+        return check_optional_text("name", name, MAX_NAME_LENGTH)
 
 
 def check_fields(name: str, value: object, known: Collection[str]) -> Mapping[str, Any]:

@@ -15,7 +15,7 @@ from tutumd.engines.docker.look.facts import EngineFacts, foreign_part, parse_fa
 from tutumd.engines.docker.look.podman import container_as_docker, image_as_docker
 from tutumd.engines.docker.plan.journal import SwapStep
 from tutumd.engines.dockerapi.connection import CALL_LIMIT_S, Client
-from tutumd.engines.dockerapi.failures import changing, explanation, is_temporary, translated, translated_read
+from tutumd.engines.dockerapi.failures import changing, explanation, is_temporary, translated
 from tutumd.engines.dockerapi.registry import Manifest, inspect_manifest, pull, registry_auth
 from tutumd.engines.labels import ACTION, ACTION_TIMEOUT, INSTALLATION, ImageReference, Json
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
@@ -23,9 +23,9 @@ from tutumd.ports.engine import Run
 
 _DEFAULT_STOP_S = 10
 _MAX_OUTPUT_BYTES = 64 * 1024
-_NO_TIME = "1970-01-01T00:00:00Z "
 # The first API version that connects a new container to several networks at once.
 _SEVERAL_ENDPOINTS = (1, 44)
+_NO_TIME = "1970-01-01T00:00:00Z "
 
 
 class DockerApi:
@@ -60,7 +60,7 @@ class DockerApi:
 
     def list_containers(self) -> tuple[Json, ...]:
         """Return the list entries of all containers, running or not."""
-        with translated_read("list the containers"):
+        with translated("list the containers", reading=True):
             return tuple(self._sdk.containers(all=True))
 
     def container(self, reference: str, known: dict[str, Json | None] | None = None) -> InspectedContainer | None:
@@ -72,44 +72,44 @@ class DockerApi:
         images = self.known_images if known is None else known
         attempt = f"look at the container {reference[:64]}"
         try:
-            with translated_read(attempt):
-                try:
-                    raw: Json = self._sdk.inspect_container(reference)
-                except docker.errors.NotFound:
-                    return None
+            with translated(attempt, reading=True), suppress(docker.errors.NotFound):
+                raw: Json = self._sdk.inspect_container(reference)
                 image_id = raw.get("Image", "")
                 if image_id not in images:
-                    images[image_id] = self.image(image_id) if image_id else None
+                    images[image_id] = self.image(image_id, reading=True) if image_id else None
                 image = images[image_id]
                 if self._sdk.is_podman:
                     raw, image = container_as_docker(raw, image)
-            return parse_container(raw, image)
+                return parse_container(raw, image)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise EngineUnavailableError(
                 f"cannot {attempt}: the engine returned an invalid description of it"
             ) from error
+        return None
 
-    def image(self, reference: str) -> Json | None:
-        """Return the inspect document of an image, given by ID or name; None if there is none."""
-        with translated(f"look at the image {reference}"):
-            try:
-                image: Json = self._sdk.inspect_image(reference)
-            except docker.errors.NotFound:
-                return None
+    def image(self, reference: str, *, reading: bool = False) -> Json | None:
+        """Return the inspect document of an image, given by ID or name; None if there is none.
+
+        Args:
+            reading: As in `translated`.
+        """
+        with translated(f"look at the image {reference}", reading=reading), suppress(docker.errors.NotFound):
+            image: Json = self._sdk.inspect_image(reference)
             if self._sdk.is_podman:
                 # Podman's own API has the health check since version 4; its Docker API omits it.
                 return image_as_docker(image, self.podman_details("images", image["Id"]))
             return image
+        return None
 
     def podman_details(self, kind: str, reference: str) -> Json:
         """Return the inspect document of Podman's own API; `kind` is `images` or `containers`."""
-        with translated_read(f"look at {reference[:64]}"):
+        with translated(f"look at {reference[:64]}", reading=True):
             return dict(self._get(f"{self._sdk.base_url}/v4.0.0/libpod/{kind}/{reference}/json").json())
 
     def facts(self) -> EngineFacts:
         """Return facts about the engine itself."""
         if self._facts is None:
-            with translated_read("look at the engine"):
+            with translated("look at the engine", reading=True):
                 self._facts = parse_facts(self._sdk.info(), self._sdk.version(), is_podman=self._sdk.is_podman)
         return self._facts
 
@@ -146,15 +146,13 @@ class DockerApi:
 
     def file_stat(self, container: str, path: str) -> Json | None:
         """Return `size`, `mode` and `mtime` of a path inside a container; None if there is no such path."""
-        with translated(f"look at {path} in {container[:12]}"):
+        with translated(f"look at {path} in {container[:12]}"), suppress(docker.errors.NotFound):
             response = self._sdk.head(
                 self._sdk._url("/containers/{0}/archive", container), params={"path": path}, timeout=CALL_LIMIT_S
             )
-            if response.status_code != 404:
-                self._sdk._raise_for_status(response)
-        if response.status_code == 404:
-            return None
-        return dict(decode_json_header(response.headers["X-Docker-Container-Path-Stat"]))
+            self._sdk._raise_for_status(response)
+            return dict(decode_json_header(response.headers["X-Docker-Container-Path-Stat"]))
+        return None
 
     def read_file(self, container: str, path: str) -> bytes:
         """Return a file inside a container as a tar archive with one entry."""
@@ -196,11 +194,9 @@ class DockerApi:
 
     def network(self, name: str) -> Json:
         """Return the inspect document of a network; empty if there is none."""
-        with translated_read(f"look at the network {name}"):
-            try:
-                return dict(self._sdk.inspect_network(name))
-            except docker.errors.NotFound:
-                return {}
+        with translated(f"look at the network {name}", reading=True), suppress(docker.errors.NotFound):
+            return dict(self._sdk.inspect_network(name))
+        return {}
 
     # Changes
 
@@ -263,9 +259,9 @@ class DockerApi:
                 with changing(run, f"{step.verb} the container {step.container[:12]}"):
                     call(step.container, **arguments)
 
-    def stop(self, container: str, run: Run, inspected: InspectedContainer | None = None) -> None:
+    def stop(self, container: str, run: Run) -> None:
         """Stop a container with its own signal and grace period. A missing container is ignored."""
-        inspected = inspected or self.container(container)
+        inspected = self.container(container)
         if inspected is None:
             return
         grace = (inspected.raw.get("Config") or {}).get("StopTimeout")
@@ -289,11 +285,9 @@ class DockerApi:
         Args:
             volumes: Remove the container's anonymous volumes that no other container uses.
         """
-        with changing(run, f"remove the container {container[:12]}"):
+        with changing(run, f"remove the container {container[:12]}"), suppress(docker.errors.NotFound):
             try:
                 self._sdk.remove_container(container, v=volumes, force=True)
-            except docker.errors.NotFound:
-                return
             except docker.errors.APIError as error:
                 if "already in progress" not in explanation(error):
                     raise

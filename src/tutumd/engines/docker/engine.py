@@ -99,6 +99,7 @@ class DockerEngine:
         self._context = partial(
             ActionContext,
             api=self._api,
+            activity=self._cache.activity,
             stable_s=self._stable_s,
             drain_s=drain_s if limits.drain_s is None else limits.drain_s,
             clock=clock,

@@ -30,21 +30,24 @@ _NEEDS_LOGIN = ("no basic auth credentials", "authentication required", "incorre
 
 
 @contextmanager
-def translated(attempt: str) -> Iterator[None]:
+def translated(attempt: str, *, reading: bool = False) -> Iterator[None]:
     """Translate the SDK's errors.
 
     Args:
         attempt: Phrase that follows "cannot": `create the container web`.
+        reading: An engine that fails to show something has not refused it: in the middle of a swap, the caller must ask
+            again and not give up.
 
     Raises:
-        EngineUnavailableError: The connection was refused, reset or timed out, the response was 502 to 504 or
-            no JSON, or the engine is shutting down.
+        EngineUnavailableError: The connection was refused, reset or timed out, the response was 502 to 504 (if
+            `reading`, 500 and above) or no JSON, or the engine is shutting down.
         EngineRefusedError: Any other response of 400 and above.
     """
     try:
         yield
     except docker.errors.APIError as error:
-        kind = EngineUnavailableError if is_temporary(error) else EngineRefusedError
+        is_unavailable = is_temporary(error) or (reading and error.is_server_error())
+        kind = EngineUnavailableError if is_unavailable else EngineRefusedError
         raise kind(f"cannot {attempt}: {explanation(error)}") from error
     except requests.exceptions.InvalidJSONError as error:
         raise EngineUnavailableError(f"cannot {attempt}: the engine's response is not JSON") from error
@@ -56,25 +59,6 @@ def translated(attempt: str) -> Iterator[None]:
         raise EngineUnavailableError(f"cannot {attempt}: {cause}", explain(error)) from error
     except docker.errors.DockerException as error:
         raise EngineRefusedError(f"cannot {attempt}: {error}") from error
-
-
-@contextmanager
-def translated_read(attempt: str) -> Iterator[None]:
-    """Translate the SDK's errors of a read-only call.
-
-    Raises:
-        EngineUnavailableError: As in `translated`, and any response of 500 and above. An engine that cannot show a
-            container has not refused anything: in the middle of a swap, the caller must ask again and not give up.
-        EngineRefusedError: A response of 400 to 499.
-    """
-    try:
-        with translated(attempt):
-            yield
-    except EngineRefusedError as error:
-        cause = error.__cause__
-        if isinstance(cause, docker.errors.APIError) and cause.is_server_error():
-            raise EngineUnavailableError(str(error)) from cause
-        raise
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Requests to the API of a cluster; each with a time limit, each error translated."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
@@ -11,6 +11,8 @@ from typing import Any, cast
 from tutumd.engines.kubernetes.access import Client
 from tutumd.engines.kubernetes.requests import (
     FIELD_MANAGER,
+    JSON_PATCH,
+    MERGE,
     METHODS,
     VERSION,
     ExpiredError,
@@ -33,8 +35,12 @@ WATCH_S = 50
 _CONNECT_S, _READ_S, _WATCH_SILENCE_S = 5, 20, 60
 _PROBE_S = 2.5  # in all, for each of two attempts
 _LOG_BYTES = 64 * 1024
-# 429: too many simultaneous requests; the others: the API server, or one of its dependencies, is starting or stopping.
-_TEMPORARY = (429, 500, 502, 503, 504)
+# 429: too many simultaneous requests; from 500: the API server, or one of its dependencies, is starting or stopping.
+_ERRORS: dict[int, type[TutumdError]] = {
+    409: StaleError,
+    410: ExpiredError,
+    **dict.fromkeys((429, 500, 502, 503, 504), EngineUnavailableError),
+}
 
 
 class Cluster:
@@ -98,9 +104,12 @@ class Cluster:
                 return objects, str(page["metadata"].get("resourceVersion") or "")
             query = {"limit": str(PAGE), "continue": token}
 
-    def patch(self, request: Request, content_type: str, body: Any) -> Json:
-        """Patch an object and return it. Raises StaleError if the version in the body is out of date."""
-        return self._call(replace(request, query={"fieldManager": FIELD_MANAGER}, content_type=content_type, body=body))
+    def patch(self, request: Request, patch: Any) -> Json:
+        """Patch an object and return it: by a list in JSON Patch, else in JSON Merge Patch. Raises StaleError if the
+        version in the patch is out of date.
+        """
+        kind = JSON_PATCH if isinstance(patch, list) else MERGE
+        return self._call(replace(request, query={"fieldManager": FIELD_MANAGER}, content_type=kind, body=patch))
 
     def scale(self, address: Address) -> Json | None:
         """Return the Scale object of a workload; None if the workload is gone."""
@@ -174,11 +183,7 @@ class Cluster:
         """Open a watch and return the response, to be read by `events` and closed; it ends by itself after a while."""
         query = {"resourceVersion": version, "timeoutSeconds": str(WATCH_S), "allowWatchBookmarks": "true"}
         request = replace(on_collection("watch", kind, namespace), query={"watch": "true", **query})
-        response = self._send(request, (_CONNECT_S, _WATCH_SILENCE_S))
-        if response.status >= 300:
-            with closing(response):
-                raise self._refusal(request, response.status, read(response, request))
-        return response
+        return self._send(request, (_CONNECT_S, _WATCH_SILENCE_S))
 
     def probe(self) -> None:
         """Request the version, which needs no permission. Raises EngineUnavailableError if there is no response."""
@@ -187,11 +192,8 @@ class Cluster:
 
     def version(self) -> tuple[str, str]:
         """Return the version of the cluster and the date of its response; both may be empty."""
-        response = self._send(VERSION, _PROBE_S)
-        with closing(response):
+        with closing(self._send(VERSION, _PROBE_S)) as response:
             text = read(response, VERSION)
-        if response.status >= 300:
-            raise self._refusal(VERSION, response.status, text)
         told = json.loads(text) if text.startswith("{") else {}
         return str(told.get("gitVersion") or ""), str(response.headers.get("Date") or "")
 
@@ -232,17 +234,16 @@ class Cluster:
 
     def _text(self, request: Request, *absent: int) -> str | None:
         """Return the text of the response; None for a status in `absent`."""
-        response = self._send(request, (_CONNECT_S, _READ_S))
-        with closing(response):
+        with closing(self._send(request, (_CONNECT_S, _READ_S), absent)) as response:
             text = read(response, request)
-        if response.status in absent:
-            return None
-        if response.status >= 300:
-            raise self._refusal(request, response.status, text)
-        return text
+        return None if response.status in absent else text
 
-    def _send(self, request: Request, limits_s: float | tuple[float, float]) -> Any:
-        """Send a request, with a total limit, or one limit for connecting and one for silence."""
+    def _send(self, request: Request, limits_s: float | tuple[float, float], accepted: Collection[int] = ()) -> Any:
+        """Send a request, with a total limit, or one limit for connecting and one for silence.
+
+        Args:
+            accepted: Statuses of failures that are returned like successes.
+        """
         with self._lock:
             if self._client is None:
                 self._client = self._connect()
@@ -256,15 +257,21 @@ class Cluster:
                 body=request.body,
                 auth_settings=["BearerToken"],
             )
-            return api.call_api(*parameters, _request_timeout=limits_s).response
+            response = api.call_api(*parameters, _request_timeout=limits_s).response
+        if response.status < 300 or response.status in accepted:
+            return response
+        with closing(response):
+            raise self._refusal(request, response.status, read(response, request))
 
     def _refusal(self, request: Request, status: int, text: str) -> TutumdError:
         message = message_of(text) or f"HTTP status {status}"
         if status == 401:
             # The next request reads the credentials again: they may have been renewed.
             self.close()
-            text = f"cannot {request.words}: the cluster refused the credentials: {message}"
-            return EngineUnavailableError(text, (Reason("credentials-refused", (message,)),))
+            return EngineUnavailableError(
+                f"cannot {request.words}: the cluster refused the credentials: {message}",
+                (Reason("credentials-refused", (message,)),),
+            )
         if status == 403 and "system:anonymous" in message:
             self.close()
             return EngineUnavailableError(
@@ -276,12 +283,7 @@ class Cluster:
                 f"cannot {request.words}: the cluster does not allow it. Missing permission: {request.permission}. "
                 f"Rules are in deploy/kubernetes. The cluster says: {message}"
             )
-        if status == 409:
-            return StaleError(message)
-        if status == 410:
-            return ExpiredError(f"cannot {request.words}: {message}")
-        kind = EngineUnavailableError if status in _TEMPORARY else EngineRefusedError
-        return kind(f"cannot {request.words}: {message}")
+        return _ERRORS.get(status, EngineRefusedError)(f"cannot {request.words}: {message}")
 
 
 @contextmanager

@@ -17,6 +17,9 @@ from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.ports.engine import Run
 
 T = TypeVar("T")
+# Takes a workload and returns its patch, a list in JSON Patch, else in JSON Merge Patch; None if there is nothing to
+# change.
+MakePatch = Callable[[Workload], Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,14 +31,6 @@ class WorkloadContext:
     run: Run
     timing: Timing
 
-    @property
-    def words(self) -> str:
-        return self.address.words
-
-    def workload(self) -> Workload | None:
-        """Return the current workload; None if it is gone. Raises EngineRefusedError if it must be ignored."""
-        return self.cluster.workload(self.address)
-
     def view(self) -> WorkloadView | None:
         return self.cluster.view(self.address)
 
@@ -46,7 +41,7 @@ class WorkloadContext:
         """Return the reason of a failure, and the output of the culprit's failing container, else of its `main`
         container.
 
-        An error while reading the output does not hide the reason; a missing permission is named.
+        An error while reading the output, such as a missing permission, is named after the reason.
         """
         if culprit is None:
             return reason, ""
@@ -58,25 +53,33 @@ class WorkloadContext:
         try:
             for previous in (is_again, not is_again):
                 text = text or merge_output([Source(id="", text=read(previous=previous))], LOG_LINES).text
-        except EngineUnavailableError:
-            pass
-        except EngineRefusedError as error:
+        except (EngineRefusedError, EngineUnavailableError) as error:
             problem = f"its output is not known: {error}"
         return join_sentences(reason, problem), text
 
-    def patch(self, content_type: str, body: Any) -> Json:
-        """Patch the workload, after a check of the lease, and return it."""
-        self.run.check()
-        return self.cluster.patch(on_workload(self.address, "patch"), content_type, body)
+    def change(self, make_patch: MakePatch) -> Json | None:
+        """Send the result of `make_patch`, again after each conflict. Return the patched workload; None if there was
+        nothing to change, or the workload is gone. Raises the errors of `retry_on_conflict`.
+        """
+        return self.retry(lambda: self._change_once(make_patch))
 
-    def delete(self, pod: Pod) -> None:
-        """Delete a pod. Raises EngineRefusedError."""
+    def delete(self, pod: Pod, version: str) -> None:
+        """Delete a pod that is stuck at a version. Raises EngineRefusedError."""
+        self.run.log(f"deleting the pod {pod.name}, which is stuck at {version}")
         self.run.check()
-        self.change(lambda: self.cluster.delete_pod(pod))
+        self.retry(lambda: self.cluster.delete_pod(pod))
 
-    def change(self, change: Callable[[], T]) -> T:
+    def retry(self, change: Callable[[], T]) -> T:
         """Return the result of `change`, after as many attempts as conflicts make necessary."""
         return retry_on_conflict(self.run, self.timing, change)
+
+    def _change_once(self, make_patch: MakePatch) -> Json | None:
+        workload = self.cluster.workload(self.address)
+        patch = make_patch(workload) if workload is not None else None
+        if patch is None:
+            return None
+        self.run.check()
+        return self.cluster.patch(on_workload(self.address, "patch"), patch)
 
 
 # The cluster gives up a Deployment by itself, with a reason: its limit must come first.
@@ -118,7 +121,9 @@ def replacement_s(workload: Workload) -> int:
         sum(_probe_s(each[name]) for name in _PROBES if each.get(name))
         for each in workload.template["spec"]["containers"]
     )
-    return probes_s + int(workload.spec.get("minReadySeconds") or 0) + workload.grace_s
+    # Kubernetes: PodSpec, the default of terminationGracePeriodSeconds.
+    grace_s = workload.template["spec"].get("terminationGracePeriodSeconds", 30)
+    return probes_s + int(workload.spec.get("minReadySeconds") or 0) + int(grace_s)
 
 
 def _probe_s(probe: Json) -> int:

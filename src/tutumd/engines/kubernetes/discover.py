@@ -1,7 +1,7 @@
 """Informers, which keep copies of objects current by a watch, and the snapshots of workloads made from them."""
 
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from threading import Event, Lock
 from typing import Any, Generic, TypeVar
@@ -76,30 +76,25 @@ class Informer(Generic[T]):
 
     def _follow_list(self, changed: Callable[[], None], stopping: Event) -> None:
         listed, version = self._cluster.list_all(self.kind, self.namespace)
-        self._objects = {json["metadata"]["uid"]: self._read(json) for json in listed}
+        self._objects = objects = {json["metadata"]["uid"]: self._read(json) for json in listed}
         changed()
         while not stopping.is_set():
-            version = self._follow_from(version, changed, stopping)
+            # The API ends each watch after a while.
+            with closing(self._cluster.watch(self.kind, self.namespace, version)) as self._response:
+                for event, json in events(self._response):
+                    version = json["metadata"]["resourceVersion"]
+                    if event != "BOOKMARK" and self._apply(objects, event, json):
+                        changed()
+                    if stopping.is_set():
+                        break
 
-    def _follow_from(self, version: str, changed: Callable[[], None], stopping: Event) -> str:
-        """Follow until the API ends the watch, as it does after a while; return the last version."""
-        with closing(self._cluster.watch(self.kind, self.namespace, version)) as self._response:
-            for event, json in events(self._response):
-                version = json["metadata"]["resourceVersion"]
-                if event != "BOOKMARK" and self._apply(event, json):
-                    changed()
-                if stopping.is_set():
-                    break
-        return version
-
-    def _apply(self, event: str, json: Json) -> bool:
+    def _apply(self, objects: dict[str, T], event: str, json: Json) -> bool:
         """Apply one event to the copies; return whether that changed the result of `read`."""
         uid = json["metadata"]["uid"]
         value = None if event == "DELETED" else self._read(json)
+        if objects.get(uid) == value:
+            return False
         with self._lock:
-            objects = self._objects
-            if objects is None or objects.get(uid) == value:
-                return False
             if value is None:
                 del objects[uid]
             else:
@@ -182,17 +177,15 @@ def stack_of(workload: Workload) -> str:
     )
 
 
-def warnings(workload: Workload) -> tuple[str, ...]:
-    """Return warnings about operators, GitOps tools and Helm, which may undo changes."""
-    texts = []
+def warnings(workload: Workload) -> Iterator[str]:
+    """Yield warnings about operators, GitOps tools and Helm, which may undo changes."""
     if owner := controller_of(workload.metadata):
-        texts.append(f"it belongs to the {owner['kind']} {owner['name']}, whose operator may undo changes")
+        yield f"it belongs to the {owner['kind']} {owner['name']}, whose operator may undo changes"
     tools = [tool for part, mark, tool in _TRACKERS if (workload.metadata.get(part) or {}).get(mark)]
     if tools:
-        texts.append(f"{tools[0]} tracks it and may undo changes: image, replicas and annotations")
+        yield f"{tools[0]} tracks it and may undo changes: image, replicas and annotations"
     elif release := workload.annotations.get(_HELM_RELEASE):
-        texts.append(f"it belongs to the Helm release {release}, whose next upgrade may undo a changed image or number")
-    return tuple(texts)
+        yield f"it belongs to the Helm release {release}, whose next upgrade may undo a changed image or number"
 
 
 def running_digest(workload: Workload, pods: Iterable[Pod]) -> str | None:
@@ -200,14 +193,6 @@ def running_digest(workload: Workload, pods: Iterable[Pod]) -> str | None:
     name = workload.main["name"]
     digests = {pod.container(name).digest for pod in pods if pod.alive and pod.ready}
     return digests.pop() if len(digests) == 1 else None
-
-
-def result_digest(workload: Workload, pods: Iterable[Pod]) -> str | None:
-    """Return the digest that ready pods run. If they differ, for example because a tag moved between two pulls: the
-    digest of the newest pod.
-    """
-    ready = sorted((pod for pod in pods if pod.alive and pod.ready), key=lambda pod: str(pod.created))
-    return running_digest(workload, ready) or running_digest(workload, ready[-1:])
 
 
 def running_image(workload: Workload, pods: Iterable[Pod]) -> ImageFacts | None:
@@ -224,13 +209,23 @@ def running_image(workload: Workload, pods: Iterable[Pod]) -> ImageFacts | None:
     return ImageFacts(reference=name, digest=digest) if digest else None
 
 
+def result_digest(workload: Workload, pods: Iterable[Pod]) -> str | None:
+    """Return the digest that ready pods run. If they differ, for example because a tag moved between two pulls: the
+    digest of the newest pod.
+    """
+    return _of_ready(running_digest, workload, pods)
+
+
 def result_image(workload: Workload, pods: Iterable[Pod]) -> ImageFacts | None:
     """Return the image that the pods of a successful rollout run. If their digests differ: the newest pod's."""
     name, _, pinned = workload.main["image"].partition("@")
-    if pinned:
-        return ImageFacts(reference=name, digest=pinned)
+    return ImageFacts(reference=name, digest=pinned) if pinned else _of_ready(running_image, workload, pods)
+
+
+def _of_ready(find: Callable[[Workload, Sequence[Pod]], T | None], workload: Workload, pods: Iterable[Pod]) -> T | None:
+    """Return what `find` finds for the ready pods together, else for the newest of them."""
     ready = sorted((pod for pod in pods if pod.alive and pod.ready), key=lambda pod: str(pod.created))
-    return running_image(workload, ready) or running_image(workload, ready[-1:])
+    return find(workload, ready) or find(workload, ready[-1:])
 
 
 def node_digests(cluster: Cluster) -> frozenset[str]:

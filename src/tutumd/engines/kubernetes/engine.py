@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from threading import Event, Thread
 
@@ -10,7 +9,7 @@ from tutumd.engines.kubernetes.access import Access, check_connection, check_per
 from tutumd.engines.kubernetes.api import Cluster
 from tutumd.engines.kubernetes.context import WorkloadContext, limits_of
 from tutumd.engines.kubernetes.discover import Informer, node_digests, take_snapshot, take_snapshots
-from tutumd.engines.kubernetes.health import describe_stuck
+from tutumd.engines.kubernetes.patches import RedeployJournal
 from tutumd.engines.kubernetes.plan import describe_plan, plan_redeploy
 from tutumd.engines.kubernetes.redeploy import Redeploy
 from tutumd.engines.kubernetes.scale import (
@@ -94,20 +93,17 @@ class KubernetesEngine:
 
         The services of a namespace that may not be listed are unknown.
         """
-        workloads: list[Workload] = []
-        pods: list[Pod] = []
+        snapshots: tuple[ServiceSnapshot, ...] = ()
         refused: dict[str, str] = {}
         for namespace in self._namespaces:
             try:
                 listed = [workload for informer in self._workloads[namespace] for workload in informer.objects()]
-                pods += self._pods[namespace].objects()
-                workloads += listed
+                snapshots += take_snapshots(listed, self._pods[namespace].objects())
             except EngineRefusedError as error:
                 refused[namespace] = str(error)
         reason = "; ".join(refused.values())
         if len(refused) == len(self._namespaces):
             raise EngineUnavailableError(reason)
-        snapshots = take_snapshots(workloads, pods)
         if refused:
             addresses = {f"{kind.singular}/{namespace}/" for kind in Kind for namespace in refused}
             raise PartialDiscoveryError(reason, snapshots, lambda selector: selector.startswith(tuple(addresses)))
@@ -125,7 +121,7 @@ class KubernetesEngine:
 
         If a namespace may not be followed, the watches of the others continue for a while.
         """
-        stopping, ended = Event(), Event()
+        stopping = Event()
         failures: list[TutumdError] = []
         refused: set[str] = set()
 
@@ -138,8 +134,6 @@ class KubernetesEngine:
                     refused.add(informer.namespace)
                     if len(refused) < len(self._namespaces):
                         stopping.wait(_REFUSED_S)
-            finally:
-                ended.set()
 
         informers: list[Informer[Workload] | Informer[Pod]] = [
             *(informer for kinds in self._workloads.values() for informer in kinds),
@@ -151,7 +145,7 @@ class KubernetesEngine:
         ]
         for thread in threads:
             thread.start()
-        while not stop.wait(0.1) and not ended.is_set():
+        while not stop.wait(0.1) and all(thread.is_alive() for thread in threads):
             pass
         stopping.set()
         deadline = time.monotonic() + _END_S
@@ -164,16 +158,14 @@ class KubernetesEngine:
 
     def plan(self, service: Service, tag: str | None, image: WantedImage | None = None) -> Plan:
         view = self._cluster.require_view(self._address(service))
-        plan = describe_plan(
+        return describe_plan(
             view,
             plan_redeploy(view, tag, {}, self._timing, wanted=image),
             self._limits.adapted(**limits_of(view.workload)),
         )
-        stuck = describe_stuck(view)
-        return replace(plan, notes=(stuck, *plan.notes)) if stuck else plan
 
     def redeploy(self, service: Service, run: Run) -> Outcome:
-        return carry_out(Redeploy(self._context(service, run)))
+        return carry_out(Redeploy(self._context(service, run)), RedeployJournal)
 
     def availability(self, service: Service, images: Sequence[WantedImage]) -> Mapping[int, Availability]:
         """Return which images a node has. Only the nodes know what their registry has."""
@@ -199,7 +191,7 @@ class KubernetesEngine:
                 )
             return plan_scaling(view, target, raised=autoscaler)
 
-        return carry_out(Scale(self._context(service, run), plan))
+        return carry_out(Scale(self._context(service, run), plan), ScaleJournal)
 
     def start(self, service: Service, run: Run) -> Outcome:
         """Start the service with as many pods as it had when it was stopped; with one if that is unknown.
@@ -212,13 +204,12 @@ class KubernetesEngine:
             refuse_daemon_set(workload)
             autoscaler = self._autoscaler(workload)
             target = workload.replicas or service.target or workload.replicas_before_stop or 1
-            if not workload.replicas:
-                self._refuse_over_cap(workload, target)
-                if autoscaler is not None:
-                    target = min(max(target, least_of(autoscaler)), int(autoscaler["spec"]["maxReplicas"]))
+            self._refuse_over_cap(workload, target)
+            if not workload.replicas and autoscaler is not None:
+                target = min(max(target, least_of(autoscaler)), int(autoscaler["spec"]["maxReplicas"]))
             return plan_scaling(view, target, shared_with=autoscaler)
 
-        return carry_out(Scale(self._context(service, run), plan))
+        return carry_out(Scale(self._context(service, run), plan), ScaleJournal)
 
     def stop(self, service: Service, run: Run) -> Outcome:
         """Scale the service to 0 and store the number of pods in an annotation."""
@@ -230,7 +221,7 @@ class KubernetesEngine:
             # Kubernetes: "Implicit maintenance-mode deactivation" of an autoscaler whose target has no replicas.
             return plan_scaling(view, 0, noted=noted, shared_with=self._autoscaler(workload))
 
-        return carry_out(Scale(self._context(service, run), plan))
+        return carry_out(Scale(self._context(service, run), plan), ScaleJournal)
 
     def terminate(self, service: Service, run: Run) -> Outcome:
         raise EngineRefusedError(
@@ -271,17 +262,15 @@ class KubernetesEngine:
         return address
 
     def _context(self, service: Service, run: Run) -> WorkloadContext:
-        """Return the context of a run, with the time limits of the workload's own annotations."""
-        context = WorkloadContext(cluster=self._cluster, address=self._address(service), run=run, timing=self._timing)
-        workload = context.workload()
-        if workload is not None:
-            run.set_limits(**limits_of(workload))
-        return context
+        return WorkloadContext(cluster=self._cluster, address=self._address(service), run=run, timing=self._timing)
 
     def _autoscaler(self, workload: Workload) -> Json | None:
         return find_autoscaler(self._cluster.autoscalers(workload.address.namespace), workload.address)
 
     def _refuse_over_cap(self, workload: Workload, target: int) -> None:
         refuse_over_cap(
-            target, min(self._server_cap, parse_labels([workload.annotations]).service_cap or self._server_cap)
+            target,
+            self._server_cap,
+            parse_labels([workload.annotations]).service_cap,
+            max(workload.replicas, workload.replicas_before_stop),
         )

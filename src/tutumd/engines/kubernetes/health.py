@@ -11,32 +11,11 @@ from datetime import datetime
 
 from tutumd.engines.kubernetes.context import WorkloadContext
 from tutumd.engines.kubernetes.view import Pod, WorkloadView, describe_pod, find_culprit
-from tutumd.engines.kubernetes.workloads import Kind, Workload, fingerprint
+from tutumd.engines.kubernetes.workloads import Kind, Workload
 from tutumd.engines.labels import Json, parse_labels
 from tutumd.engines.rollout.journal import RolloutStatus, ScaleJournal, blame, join_sentences
 from tutumd.engines.rollout.timing import HoldTimer, Timing
 from tutumd.errors import Cause, EngineRefusedError, ReasonCode, code_of
-
-
-def check_rollout(view: WorkloadView, ordered: str, restarted_at: str, *, was_stopped: bool = False) -> RolloutStatus:
-    """Return the status of the rollout of the template with the fingerprint `ordered`, by its own new pods.
-
-    The workload's status alone is not sufficient: it may be out of date.
-
-    Args:
-        was_stopped: Whether the service was stopped when the rollout began.
-    """
-    if fingerprint(view.workload.template) != ordered:
-        return RolloutStatus.SUPERSEDED
-    new = view.of(restarted_at)
-    if _is_given_up(view.workload) or any(pod.exited for pod in new):
-        return RolloutStatus.FAILED
-    is_whole = sum(pod.ready for pod in new) >= view.workload.moving
-    return (
-        RolloutStatus.SUCCEEDED
-        if is_whole and not describe_emptied(view.workload, was_stopped=was_stopped)
-        else RolloutStatus.IN_PROGRESS
-    )
 
 
 def describe_emptied(workload: Workload, *, was_stopped: bool) -> str:
@@ -82,7 +61,7 @@ def is_finished(workload: Workload) -> bool:
     belongs to the previous one.
     """
     replicas, updated = workload.replicas, workload.count("updatedReplicas")
-    if not workload.observed or _is_given_up(workload):
+    if not workload.observed or is_given_up(workload):
         return False
     if workload.kind is Kind.DAEMON_SET:
         return min(workload.count("updatedNumberScheduled"), workload.count("numberAvailable")) >= replicas
@@ -116,13 +95,9 @@ def target_of(journal: ScaleJournal, workload: Workload) -> int:
 
 
 def is_scaled(view: WorkloadView, journal: ScaleJournal) -> bool:
-    """Return whether as many pods are ready as requested, no new pod has ended, and the surplus pods are gone."""
+    """Return whether as many pods are ready as requested, and the surplus pods are gone."""
     target = target_of(journal, view.workload)
-    if (
-        any(pod.exited for pod in view.alive if pod.uid not in journal.present_before)
-        or not view.workload.observed
-        or len(view.ready) < target
-    ):
+    if not view.workload.observed or len(view.ready) < target:
         return False
     if journal.autoscaler:
         return view.workload.replicas >= journal.target
@@ -148,7 +123,7 @@ def describe_failure(
     culprit = failed or find_culprit(view.of(restarted_at)) or (None if refusal else find_culprit(view.alive))
     if failed is not None:
         what = "the rollout failed"
-    elif _is_given_up(view.workload):
+    elif is_given_up(view.workload):
         what = Cause(
             "the cluster says that the rollout made no progress (ProgressDeadlineExceeded)", ReasonCode.NO_PROGRESS
         )
@@ -160,7 +135,7 @@ def describe_failure(
     return blame(what, describe_pod(culprit) if culprit is not None else refusal), culprit
 
 
-def _is_given_up(workload: Workload) -> bool:
+def is_given_up(workload: Workload) -> bool:
     """Return whether the cluster has given up the rollout: only Deployments report that, and they continue
     nevertheless.
     """
@@ -232,28 +207,29 @@ class PodWatch:
         failed: A new pod that has failed permanently; None if there is none.
         refusal: Why the cluster has created no pod for a while; empty if it has.
         problem: Why stuck pods could not be deleted, and the remedy; empty if they could.
-        patience_s: Seconds, beside those of `Timing`, for which the cluster may create some new pods and not others.
     """
 
     def __init__(self, context: WorkloadContext) -> None:
         self.failed: Pod | None = None
         self.refusal = ""
         self.problem = ""
-        self.patience_s = 0.0
         self._context = context
         self._since: dict[str, float] = {}
         self._refused = HoldTimer(context.timing.clock)
 
-    def status(self, view: WorkloadView, new: Sequence[Pod], *, is_whole: bool, emptied: str = "") -> RolloutStatus:
+    def status(
+        self, view: WorkloadView, new: Sequence[Pod], *, is_whole: bool, emptied: str = "", patience_s: float = 0.0
+    ) -> RolloutStatus:
         """Take a look; return whether the requested state is reached, or has failed permanently.
 
         Args:
             new: The pods that the run has created.
             is_whole: Whether the requested state is reached at this moment.
             emptied: Why no pod is wanted any more; empty if pods are wanted.
+            patience_s: Seconds, beside those of `Timing`, for which the cluster may create only some new pods.
         """
         self.failed = next((pod for pod in new if pod.exited), None) or next(iter(self._lasting(new)), None)
-        self.refusal = "" if is_whole else self._lasting_refusal(view, new, emptied)
+        self.refusal = "" if is_whole else self._lasting_refusal(view, new, emptied, patience_s)
         if self.failed is not None or self.refusal:
             return RolloutStatus.FAILED
         return RolloutStatus.SUCCEEDED if is_whole else RolloutStatus.IN_PROGRESS
@@ -269,13 +245,13 @@ class PodWatch:
                 lasting.append(pod)
         return lasting
 
-    def _lasting_refusal(self, view: WorkloadView, new: Sequence[Pod], refusal: str) -> str:
+    def _lasting_refusal(self, view: WorkloadView, new: Sequence[Pod], refusal: str, patience_s: float) -> str:
         # A stopping pod frees room, and a pod that becomes ready lets another pod stop.
         if not refusal and not view.stopping and all(pod.ready for pod in new):
             with suppress(EngineRefusedError):
                 refusal = self._creation_refusal(view)
         held_s = self._refused.seconds((bool(refusal), len(new)))
-        return refusal if held_s >= self._context.timing.doubt_s + (self.patience_s if new else 0.0) else ""
+        return refusal if held_s >= self._context.timing.doubt_s + (patience_s if new else 0.0) else ""
 
     def _creation_refusal(self, view: WorkloadView) -> str:
         """Return why the cluster creates no pods, such as a quota; empty if it does."""
@@ -303,8 +279,7 @@ class PodWatch:
         stuck = [pod for pod in self._lasting(view.alive) if pod in failing]
         try:
             for pod in stuck if view.workload.observed and not self.problem else ():
-                self._context.run.log(f"deleting the pod {pod.name}, which is stuck at an earlier version")
-                self._context.delete(pod)
+                self._context.delete(pod, "an earlier version")
         except EngineRefusedError as error:
             self.problem = f"pods are stuck at an earlier version: {_command(stuck)} frees them in a redeploy; {error}"
             self._context.run.log(self.problem)

@@ -1,11 +1,11 @@
 """The plan of a redeploy, decided from the workload alone: its changes, their order, and reasons to refuse it."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from tutumd.engines.kubernetes.discover import running_digest, warnings
-from tutumd.engines.kubernetes.health import is_finished
+from tutumd.engines.kubernetes.health import describe_stuck, is_finished
 from tutumd.engines.kubernetes.patches import RedeployJournal, Variables, stored_parts
 from tutumd.engines.kubernetes.view import WorkloadView
 from tutumd.engines.kubernetes.workloads import RESTARTED_AT, Kind, Workload, fingerprint
@@ -142,13 +142,13 @@ def describe_plan(view: WorkloadView, journal: RedeployJournal, limits: RunLimit
                 else (f"wait until {workload.moving} new pods are ready", "restore the pod template if that fails")
             ),
         ),
-        notes=(*all_notes(workload, journal), str(limits)),
+        notes=(*all_notes(view, journal), str(limits)),
     )
 
 
-def all_notes(workload: Workload, journal: RedeployJournal) -> tuple[str, ...]:
+def all_notes(view: WorkloadView, journal: RedeployJournal) -> tuple[str, ...]:
     """Return the notes for people before the redeploy begins."""
-    return tuple(filter(None, (*journal.notes, journal.pull_note, *warnings(workload))))
+    return tuple(filter(None, (describe_stuck(view), *journal.notes, journal.pull_note, *warnings(view.workload))))
 
 
 def refuse_impossible(workload: Workload, variables: Variables) -> None:
@@ -205,16 +205,14 @@ def pull_note(workload: Workload, image: str) -> str:
     )
 
 
-def _notes(workload: Workload, next_start: str) -> tuple[str, ...]:
-    notes = []
+def _notes(workload: Workload, next_start: str) -> Iterator[str]:
     if workload.is_stopped:
-        notes.append(f"the service is stopped and stays stopped: its next start {next_start}")
+        yield f"the service is stopped and stays stopped: its next start {next_start}"
     if workload.moving < workload.replicas:
-        notes.append(
+        yield (
             f"the partition {workload.rolling['partition']} keeps {workload.replicas - workload.moving} of "
             f"{workload.replicas} pods as they are"
         )
-    return tuple(notes)
 
 
 def _min_ready(view: WorkloadView, stable_s: float) -> tuple[int | None, tuple[str, ...]]:

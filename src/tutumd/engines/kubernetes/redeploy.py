@@ -1,17 +1,16 @@
 """The redeploy of one workload: the patch of its pod template, its temporary settings, and the rollback."""
 
-from tutumd.engines.kubernetes.context import WorkloadContext, report_progress
+from tutumd.engines.kubernetes.context import WorkloadContext, limits_of, report_progress
 from tutumd.engines.kubernetes.discover import result_digest, result_image, warnings
 from tutumd.engines.kubernetes.health import (
     PodWatch,
-    check_rollout,
     describe_emptied,
     describe_failure,
     describe_late,
     describe_progress,
-    describe_stuck,
     describe_unobserved,
     is_finished,
+    is_given_up,
     is_rolled_back,
     window_s,
 )
@@ -23,11 +22,10 @@ from tutumd.engines.kubernetes.patches import (
     rollback_patch,
 )
 from tutumd.engines.kubernetes.plan import all_notes, plan_redeploy
-from tutumd.engines.kubernetes.requests import JSON_PATCH, MERGE
 from tutumd.engines.kubernetes.view import WorkloadView
 from tutumd.engines.kubernetes.workloads import Kind, Workload, fingerprint, restarted_at
-from tutumd.engines.labels import parse_reference
-from tutumd.engines.rollout.driver import Look, changed_meanwhile, fail, save
+from tutumd.engines.labels import Json, parse_reference
+from tutumd.engines.rollout.driver import Look, fail, save
 from tutumd.engines.rollout.journal import Result, RolloutStatus, Stage, build_outcome, join_sentences
 from tutumd.errors import Cause, EngineRefusedError, code_of
 from tutumd.model import Outcome, Phase
@@ -39,7 +37,6 @@ _ROUNDING_S = 1.0
 class Redeploy:
     """One redeploy. The contract is on `rollout.driver.Change`."""
 
-    journal_type = RedeployJournal
     journal: RedeployJournal
 
     def __init__(self, context: WorkloadContext) -> None:
@@ -47,21 +44,26 @@ class Redeploy:
         self._watch = PodWatch(context)
 
     def begin(self) -> RedeployJournal:
-        context = self.context
+        context, run = self.context, self.context.run
         view = context.cluster.require_view(context.address)
-        run = context.run
         journal = plan_redeploy(view, run.tag, run.variables, context.timing, run.skip_unchanged, run.image)
-        for note in (*all_notes(view.workload, journal), describe_stuck(view)):
-            if note:
-                context.run.log(note)
+        for note in all_notes(view, journal):
+            run.log(note)
         return journal
 
     def send(self) -> None:
-        if not self.journal.ordered:
-            self._wait_for_young_pods()
-            self.context.change(self._send_once)
+        context = self.context
+        view = None if self.journal.ordered else context.view()
+        if view is None:
+            return
+        context.run.set_limits(**limits_of(view.workload))
+        self._wait_for_young_pods(view)
+        patched = context.change(self._make_patch)
+        if patched is not None:
+            context.run.log(f"restarting {context.address.words}", Phase.UPDATING)
+            save(self, ordered=fingerprint(patched["spec"]["template"]))
 
-    def _wait_for_young_pods(self) -> None:
+    def _wait_for_young_pods(self, view: WorkloadView) -> None:
         """Wait until all ready pods of a DaemonSet have been ready for `min_ready` seconds.
 
         A raised minReadySeconds also applies to them: younger pods become unavailable, and all of them are deleted at
@@ -69,9 +71,8 @@ class Redeploy:
         (kubernetes: pkg/controller/daemon/update.go, statefulset/stateful_set_control.go, deployment/sync.go).
         """
         context, timing = self.context, self.context.timing
-        view = context.view() if context.address.kind is Kind.DAEMON_SET else None
-        ready_since = [pod.ready_since for pod in view.ready if pod.ready_since] if view is not None else []
-        if self.journal.min_ready is None or not ready_since:
+        ready_since = [pod.ready_since for pod in view.ready if pod.ready_since]
+        if view.workload.kind is not Kind.DAEMON_SET or self.journal.min_ready is None or not ready_since:
             return
         age_s = (timing.now() - max(ready_since)).total_seconds()
         needed_s = self.journal.min_ready + _ROUNDING_S
@@ -79,25 +80,19 @@ class Redeploy:
         while timing.clock() < ends and context.run.remaining_s() > 0:
             context.run.sleep(timing.poll_s)
 
-    def _send_once(self) -> None:
-        context, run, journal = self.context, self.context.run, self.journal
-        workload = context.workload()
-        if workload is None:
-            return fail(self, changed_meanwhile(f"{context.words} was removed in the meantime"))
+    def _make_patch(self, workload: Workload) -> list[Json] | None:
+        """Return the patch that begins the redeploy; None if it was already sent, or no longer fits the workload."""
+        run, journal = self.context.run, self.journal
         if restarted_at(workload.template) == journal.restarted_at:
             # The patch was sent, but the process was killed before the response.
             if is_restarted(workload, journal, run.variables):
-                return save(self, ordered=fingerprint(workload.template))
-            return fail(self, changed_meanwhile(f"superseded: {_superseded(workload, journal)}"))
-        if fingerprint(workload.template) != journal.old:
-            text = "superseded: somebody else changed the service before the redeploy began"
-            return fail(self, changed_meanwhile(text))
-        if run.remaining_s() <= 0:
+                save(self, ordered=fingerprint(workload.template))
+        elif fingerprint(workload.template) == journal.old:
+            if run.remaining_s() > 0:
+                return restart_patch(workload, journal, run.variables)
             text = "no time was left to begin the redeploy: nothing was changed"
-            return fail(self, Cause(text, code_of(run.overdue_reason())))
-        patched = context.patch(JSON_PATCH, restart_patch(workload, journal, run.variables))
-        run.log(f"restarting {context.words}", Phase.UPDATING)
-        return save(self, ordered=fingerprint(patched["spec"]["template"]))
+            fail(self, Cause(text, code_of(run.overdue_reason())))
+        return None
 
     def judge(self, view: WorkloadView) -> Look:
         context, journal, workload = self.context, self.journal, view.workload
@@ -108,23 +103,25 @@ class Redeploy:
             new,
             len(journal.running_before) - sum(pod.restarted_at != journal.restarted_at for pod in view.pods),
         )
-        status = check_rollout(view, journal.ordered, journal.restarted_at, was_stopped=journal.stopped)
-        if status is RolloutStatus.SUPERSEDED:
-            return Look(status=status, progress=_superseded(workload, journal))
-        is_whole, needed_s = status is RolloutStatus.SUCCEEDED, window_s(view, context.timing)
-        emptied = describe_emptied(workload, was_stopped=journal.stopped)
+        if fingerprint(workload.template) != journal.ordered:
+            return Look(status=RolloutStatus.SUPERSEDED, progress=_superseded(workload, journal))
+        emptied, needed_s = describe_emptied(workload, was_stopped=journal.stopped), window_s(view, context.timing)
+        # The workload's status may be out of date: the new pods decide.
+        is_whole = not emptied and sum(pod.ready for pod in new) >= workload.moving
         # Without room for all added pods, old pods free some when the first new pods have been ready for long enough.
-        self._watch.patience_s = context.restart_s(view) if journal.surge and not emptied else 0.0
-        watched = self._watch.status(view, new, is_whole=is_whole, emptied=emptied)
-        if watched is RolloutStatus.IN_PROGRESS:
+        patience_s = context.restart_s(view) if journal.surge and not emptied else 0.0
+        status = self._watch.status(view, new, is_whole=is_whole, emptied=emptied, patience_s=patience_s)
+        if is_given_up(workload):
+            status = RolloutStatus.FAILED
+        if status is RolloutStatus.IN_PROGRESS:
             self._watch.free_stuck(view, journal.restarted_at)
         window = f": they have to stay so for {needed_s:g} s" if is_whole and needed_s >= 1 else ""
         late = "".join(f"; pod {pod.name} should have stopped by now" for pod in view.late(context.timing.now()))
         return Look(
-            status=status if status is RolloutStatus.FAILED else watched,
+            status=status,
             progress=describe_progress(view, journal.restarted_at) + window + late,
             same=tuple(sorted(pod.uid for pod in new)),
-            needed_s=needed_s if watched is RolloutStatus.SUCCEEDED else 0.0,
+            needed_s=needed_s if status is RolloutStatus.SUCCEEDED else 0.0,
             is_complete=is_finished(workload),
         )
 
@@ -137,17 +134,17 @@ class Redeploy:
         fail(self, *context.failure(reason, culprit, view.workload.main["name"]), stage=Stage.ROLL_BACK)
 
     def undo(self) -> None:
-        self.context.run.log("restoring the pod template", Phase.RESTORING)
-        self.context.change(self._undo_once)
-
-    def _undo_once(self) -> None:
-        """Restore the template unless that is done, or the template is no longer ours."""
-        context = self.context
-        workload = context.workload()
-        if workload is None or fingerprint(workload.template) != self.journal.ordered:
-            return
-        patched = context.patch(JSON_PATCH, rollback_patch(workload, self.journal, context.run.variables))
-        save(self, undone=fingerprint(patched["spec"]["template"]))
+        run, journal = self.context.run, self.journal
+        run.log("restoring the pod template", Phase.RESTORING)
+        patched = self.context.change(
+            lambda workload: (
+                rollback_patch(workload, journal, run.variables)
+                if fingerprint(workload.template) == journal.ordered
+                else None
+            )
+        )
+        if patched is not None:
+            save(self, undone=fingerprint(patched["spec"]["template"]))
 
     def judge_undo(self, view: WorkloadView) -> Look:
         ready = sum(pod.restarted_at != self.journal.restarted_at for pod in view.ready)
@@ -175,18 +172,16 @@ class Redeploy:
             return
         for pod in view.of(self.journal.restarted_at):
             if not pod.ready:
-                self.context.run.log(f"deleting the pod {pod.name}, which is stuck at the failed version")
-                self.context.delete(pod)
+                self.context.delete(pod, "the failed version")
 
     def settle(self) -> None:
         """Restore minReadySeconds and maxSurge, which restarts nothing, unless somebody else has changed them."""
         if self.journal.min_ready is not None:
-            self.context.change(self._restore_settings)
+            self.context.change(self._settings_patch)
 
-    def _restore_settings(self) -> None:
-        workload = self.context.workload()
-        if workload is not None and (spec := restored_settings(workload, self.journal)):
-            self.context.patch(MERGE, {"metadata": {"resourceVersion": workload.version}, "spec": spec})
+    def _settings_patch(self, workload: Workload) -> Json | None:
+        spec = restored_settings(workload, self.journal)
+        return {"metadata": {"resourceVersion": workload.version}, "spec": spec} if spec else None
 
     def outcome(self, result: Result, view: WorkloadView | None) -> Outcome:
         journal, digest, image = self.journal, None, None
@@ -213,6 +208,8 @@ class Redeploy:
 
 
 def _superseded(workload: Workload, journal: RedeployJournal) -> str:
+    if not journal.ordered and restarted_at(workload.template) != journal.restarted_at:
+        return "somebody else changed the service before the redeploy began"
     if fingerprint(workload.template) == journal.old:
         tools = "".join(f"; {warning}" for warning in warnings(workload))
         return f"somebody else restored the pod template while this redeploy ran{tools}"

@@ -6,7 +6,7 @@ from dataclasses import replace
 from tutumd.engines.kubernetes.context import WorkloadContext, report_progress
 from tutumd.engines.kubernetes.discover import result_digest
 from tutumd.engines.kubernetes.health import PodWatch, describe_late, is_scaled, target_of, window_s
-from tutumd.engines.kubernetes.requests import MERGE, on_autoscalers
+from tutumd.engines.kubernetes.requests import on_autoscalers
 from tutumd.engines.kubernetes.view import WorkloadView, controller_of, describe_pod, find_culprit
 from tutumd.engines.kubernetes.workloads import Address, Kind, Workload
 from tutumd.engines.labels import AUTOSCALER, STOPPED_REPLICAS, Json
@@ -28,12 +28,12 @@ from tutumd.model import Outcome, Phase
 def find_autoscaler(autoscalers: Iterable[Json], address: Address) -> Json | None:
     """Return the HorizontalPodAutoscaler whose target is the workload."""
     wanted = ("apps", address.kind.value, address.name)
-    for autoscaler in autoscalers:
-        target = autoscaler["spec"]["scaleTargetRef"]
-        group = str(target.get("apiVersion") or "").partition("/")[0]
-        if (group, target["kind"], target["name"]) == wanted:
-            return autoscaler
-    return None
+    return next((autoscaler for autoscaler in autoscalers if _target(autoscaler) == wanted), None)
+
+
+def _target(autoscaler: Json) -> tuple[str, str, str]:
+    target = autoscaler["spec"]["scaleTargetRef"]
+    return str(target.get("apiVersion") or "").partition("/")[0], target["kind"], target["name"]
 
 
 def least_of(autoscaler: Json) -> int:
@@ -107,7 +107,6 @@ class Scale:
         plan: Plans the change for the current workload. Raises EngineRefusedError.
     """
 
-    journal_type = ScaleJournal
     journal: ScaleJournal
 
     def __init__(self, context: WorkloadContext, plan: Callable[[WorkloadView], ScaleJournal]) -> None:
@@ -125,7 +124,7 @@ class Scale:
 
     def _set(self, number: int | None, *, instead_of: int | None) -> None:
         set_once = self._set_autoscaler if self.journal.autoscaler else self._set_replicas
-        if self.context.change(lambda: set_once(number, instead_of)):
+        if self.context.retry(lambda: set_once(number, instead_of)):
             self.context.run.log(f"set {'minReplicas' if self.journal.autoscaler else 'replicas'} to {number}")
 
     def _set_replicas(self, number: int | None, instead_of: int | None) -> bool:
@@ -151,17 +150,16 @@ class Scale:
             "metadata": {"resourceVersion": autoscaler["metadata"]["resourceVersion"]},
             "spec": {"minReplicas": number},
         }
-        cluster.patch(replace(on_autoscalers("patch", namespace), name=self.journal.autoscaler), MERGE, body)
+        cluster.patch(replace(on_autoscalers("patch", namespace), name=self.journal.autoscaler), body)
         return True
 
     def _annotate(self, noted: str | None) -> None:
-        self.context.change(lambda: self._annotate_once(noted))
+        def make_patch(workload: Workload) -> Json | None:
+            if workload.annotations.get(STOPPED_REPLICAS) == noted:
+                return None
+            return {"metadata": {"resourceVersion": workload.version, "annotations": {STOPPED_REPLICAS: noted}}}
 
-    def _annotate_once(self, noted: str | None) -> None:
-        workload = self.context.workload()
-        if workload is not None and workload.annotations.get(STOPPED_REPLICAS) != noted:
-            metadata = {"resourceVersion": workload.version, "annotations": {STOPPED_REPLICAS: noted}}
-            self.context.patch(MERGE, {"metadata": metadata})
+        self.context.change(make_patch)
 
     def judge(self, view: WorkloadView) -> Look:
         context, target, replicas = self.context, target_of(self.journal, view.workload), view.workload.replicas

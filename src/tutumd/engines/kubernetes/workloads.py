@@ -144,12 +144,6 @@ class Workload:
         return int(self.spec.get("progressDeadlineSeconds") or 600)
 
     @property
-    def grace_s(self) -> int:
-        """The seconds that its pods may take to stop (Kubernetes: PodSpec, terminationGracePeriodSeconds)."""
-        given = self.template["spec"].get("terminationGracePeriodSeconds")
-        return 30 if given is None else int(given)
-
-    @property
     def strategy(self) -> Json:
         return self.spec.get("strategy" if self.kind is Kind.DEPLOYMENT else "updateStrategy") or {}
 

@@ -54,10 +54,6 @@ class Context(Protocol[V]):
     def timing(self) -> Timing:
         """Durations and clocks."""
 
-    @property
-    def words(self) -> str:
-        """Name of the service for people, as in "the service web"."""
-
     def view(self) -> V | None:
         """Return the current view of the service; None if it is gone. Raises EngineRefusedError if the service must be
         ignored.
@@ -71,11 +67,9 @@ class Change(Protocol[V]):
     """One change of one service, as described by an engine. A method may be called again after a kill.
 
     Attributes:
-        journal_type: The class of its journal, a frozen dataclass with the fields `stage` and `result`.
         journal: Stored state of the change. `carry_out` sets it first.
     """
 
-    journal_type: type[Any]
     journal: Any
 
     @property
@@ -127,6 +121,9 @@ def changed_meanwhile(text: str) -> str:
     return Cause(text, ReasonCode.CHANGED_MEANWHILE)
 
 
+REMOVED = changed_meanwhile("the service was removed in the meantime")
+
+
 def end_rollback(change: Change[V], addition: str = "", *, rolled_back: bool) -> None:
     """Store that a rollback ended. `addition` is appended to the reason of the failure that caused it."""
     result: Result = change.journal.result
@@ -137,10 +134,14 @@ def end_rollback(change: Change[V], addition: str = "", *, rolled_back: bool) ->
     )
 
 
-def carry_out(change: Change[V]) -> Outcome:
-    """Carry out a change to its end, or continue it. Raises EngineRefusedError if the change is refused."""
+def carry_out(change: Change[V], journal_type: type[Any]) -> Outcome:
+    """Carry out a change to its end, or continue it. Raises EngineRefusedError if the change is refused.
+
+    Args:
+        journal_type: The class of its journal, a frozen dataclass with the fields `stage` and `result`.
+    """
     context = change.context
-    change.journal = from_journal(change.journal_type, context.run.journal)
+    change.journal = from_journal(journal_type, context.run.journal)
     if change.journal is None:
         change.journal = change.begin()
         save(change)
@@ -162,7 +163,7 @@ def _follow(change: Change[V]) -> V | None:
     while True:
         view = context.view()
         if view is None:
-            fail(change, changed_meanwhile(f"{context.words} was removed in the meantime"))
+            fail(change, REMOVED)
             return None
         look = change.judge(view)
         if look.status is RolloutStatus.SUPERSEDED:

@@ -148,8 +148,13 @@ def build_outcome(
     )
 
 
-def refuse_over_cap(target: int, cap: int) -> None:
-    """Raise EngineRefusedError if `target` containers are more than `cap`."""
+def refuse_over_cap(target: int, server_cap: int, service_cap: int | None, present: int) -> None:
+    """Raise EngineRefusedError if `target` containers are more than the server's cap or the service's own.
+
+    Args:
+        present: Number of containers that the service has, or had when it was stopped, and may keep.
+    """
+    cap = max(min(server_cap, service_cap or server_cap), present)
     if target > cap:
         raise EngineRefusedError(f"a service may have at most {cap} containers here, got {target}")
 

@@ -10,7 +10,7 @@ import docker.auth
 import docker.errors
 
 from tutumd.engines.dockerapi.connection import Client
-from tutumd.engines.dockerapi.failures import translated, translated_read
+from tutumd.engines.dockerapi.failures import translated
 from tutumd.engines.dockerapi.registry import registry_auth
 from tutumd.engines.labels import ACTION, IGNORE, Json, parse_reference
 from tutumd.engines.output import Source, merge_output, since_of
@@ -37,7 +37,7 @@ class SwarmApi:
 
     def views(self) -> tuple[ServiceView, ...]:
         """Return all services by name."""
-        with translated_read("list the services of the swarm"):
+        with translated("list the services of the swarm", reading=True):
             services = self._sdk.services()
             tasks = self._sdk.tasks()
             nodes = read_nodes(self._sdk.nodes())
@@ -53,7 +53,7 @@ class SwarmApi:
 
     def view(self, name: str) -> ServiceView | None:
         """Return one service; None if it is gone."""
-        with translated_read(f"inspect the service {name}"):
+        with translated(f"inspect the service {name}", reading=True):
             try:
                 service = self._sdk.inspect_service(name)
             except docker.errors.NotFound:
@@ -136,7 +136,7 @@ class SwarmApi:
 
     def local_image(self, name: str) -> Json | None:
         """Return an image of this node; None if the node has no image of that name."""
-        with translated_read(f"inspect the image {name}"):
+        with translated(f"inspect the image {name}", reading=True):
             try:
                 return cast(Json, self._sdk.inspect_image(name))
             except docker.errors.NotFound:

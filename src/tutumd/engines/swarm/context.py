@@ -31,10 +31,6 @@ class ServiceContext:
     timing: Timing
     limits: RunLimits = field(default_factory=RunLimits)
 
-    @property
-    def words(self) -> str:
-        return f"the service {self.name}"
-
     def view(self) -> ServiceView | None:
         return self.api.shown_view(self.name)
 
@@ -62,24 +58,6 @@ class ServiceContext:
     def change(self, make_spec: MakeSpec) -> None:
         """Send the result of `make_spec`, again after each conflict. Raises the errors of `retry_on_conflict`."""
         retry_on_conflict(self.run, self.timing, lambda: self._change_once(make_spec))
-
-    def nudge_updater(self, version: specs.Version, config: dict[str, Any]) -> None:
-        """Restart the engine's updater: it keeps one new task in each place, and stops waiting for lost tasks.
-
-        Args:
-            config: The UpdateConfig that the update to `version` was sent with.
-        """
-
-        def make_spec(view: ServiceView) -> dict[str, Any] | None:
-            if view.version != version:
-                return None
-            nudged = specs.nudged_config(config)
-            return specs.with_config_of(
-                view.spec, {specs.UPDATE_CONFIG: config if specs.has_config(view.spec, nudged) else nudged}
-            )
-
-        self.run.log("a node went down or was drained under a container: making the engine continue")
-        self.change(make_spec)
 
     def _change_once(self, make_spec: MakeSpec) -> None:
         view = self.view()

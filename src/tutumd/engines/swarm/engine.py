@@ -2,8 +2,7 @@
 
 import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from threading import Event
 from typing import Any
@@ -19,8 +18,9 @@ from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.context import ServiceContext, limits_of
 from tutumd.engines.swarm.health import desired_count
 from tutumd.engines.swarm.images import find_availability, rollback_refusal, running_image, split_digest
-from tutumd.engines.swarm.plan import describe_plan, prepare_redeploy
-from tutumd.engines.swarm.redeploy import redeploy
+from tutumd.engines.swarm.new_tasks import remove_probe
+from tutumd.engines.swarm.plan import RedeployJournal, describe_plan, prepare_redeploy
+from tutumd.engines.swarm.redeploy import Redeploy
 from tutumd.engines.swarm.scale import Scale, plan_scaling, refuse_impossible
 from tutumd.engines.swarm.view import ServiceView, Task, TaskPhase
 from tutumd.errors import EngineRefusedError
@@ -41,7 +41,7 @@ from tutumd.model import (
     ok,
     wrong,
 )
-from tutumd.ports.engine import Run
+from tutumd.ports.engine import LOST_JOURNAL, Run
 
 _STATES = {
     TaskPhase.STARTING: ContainerState.STARTING,
@@ -118,15 +118,13 @@ def _container(view: ServiceView, task: Task) -> ContainerSnapshot:
     )
 
 
-def _warnings(view: ServiceView) -> tuple[str, ...]:
-    warnings = []
+def _warnings(view: ServiceView) -> Iterator[str]:
     lost = sorted({task.slot for task in view.tasks if task.phase is TaskPhase.LOST})
     if lost:
-        warnings.append(f"the nodes of these containers do not respond: {', '.join(lost)}")
+        yield f"the nodes of these containers do not respond: {', '.join(lost)}"
     if view.update_state in _STUCK:
         state = view.update_state.replace("_", " ")
-        warnings.append(f"the last update of the service ended as {state}: {view.status.get('Message', '')}")
-    return tuple(warnings)
+        yield f"the last update of the service ended as {state}: {view.status.get('Message', '')}"
 
 
 _WATCH_S = 1.0
@@ -186,33 +184,35 @@ class SwarmEngine:
     def plan(self, service: Service, tag: str | None, image: WantedImage | None = None) -> Plan:
         view = self._api.require_view(service.selector)
         journal = prepare_redeploy(self._api, view, tag, {}, self._timing, self._limits, wanted=image)
-        plan = describe_plan(journal, view)
         limits = self._limits.adapted(**limits_of(self._api, {**view.spec, specs.UPDATE_CONFIG: journal.config}))
-        return replace(plan, notes=(*plan.notes, str(limits)))
+        return describe_plan(journal, view, limits)
 
     def redeploy(self, service: Service, run: Run) -> Outcome:
-        return redeploy(self._context(service, run))
+        context = self._context(service, run)
+        if run.journal == LOST_JOURNAL:
+            remove_probe(context)
+        return carry_out(Redeploy(context), RedeployJournal)
 
     def availability(self, service: Service, images: Sequence[WantedImage]) -> Mapping[int, Availability]:
         return find_availability(self._api, self._api.require_view(service.selector), images)
 
     def scale(self, service: Service, target: int, run: Run) -> Outcome:
         def plan(view: ServiceView) -> ScaleJournal:
-            refuse_impossible(view, target, self._cap(view))
+            refuse_impossible(view, target, self._server_cap)
             refuse_stopped(service.name, target, stopped=specs.is_stopped(view.spec))
             return plan_scaling(view, target)
 
-        return carry_out(Scale(self._context(service, run), plan))
+        return carry_out(Scale(self._context(service, run), plan), ScaleJournal)
 
     def start(self, service: Service, run: Run) -> Outcome:
         """Start the service with as many containers as it had when it was stopped; with one if that is unknown."""
 
         def plan(view: ServiceView) -> ScaleJournal:
             target = specs.replicas_of(view.spec) or service.target or specs.replicas_before_stop(view.spec) or 1
-            refuse_impossible(view, target, self._cap(view))
+            refuse_impossible(view, target, self._server_cap)
             return plan_scaling(view, target)
 
-        return carry_out(Scale(self._context(service, run), plan))
+        return carry_out(Scale(self._context(service, run), plan), ScaleJournal)
 
     def stop(self, service: Service, run: Run) -> Outcome:
         """Scale the service to 0 and store the number of containers in a label."""
@@ -221,7 +221,7 @@ class SwarmEngine:
             refuse_impossible(view, 0, self._server_cap)
             return plan_scaling(view, 0, noted=specs.replicas_of(view.spec) or specs.replicas_before_stop(view.spec))
 
-        return carry_out(Scale(self._context(service, run), plan))
+        return carry_out(Scale(self._context(service, run), plan), ScaleJournal)
 
     def terminate(self, service: Service, run: Run) -> Outcome:
         raise EngineRefusedError(
@@ -241,15 +241,6 @@ class SwarmEngine:
 
     def close(self) -> None:
         self._api.client.close()
-
-    def _cap(self, view: ServiceView) -> int:
-        """Return the maximum number of replicas of the service. It may keep the number that it has, or had when it was
-        stopped.
-        """
-        service_cap = specs.read_labels(view.spec).service_cap or self._server_cap
-        return max(
-            min(self._server_cap, service_cap), max(specs.replicas_of(view.spec), specs.replicas_before_stop(view.spec))
-        )
 
     def _context(self, service: Service, run: Run) -> ServiceContext:
         return ServiceContext(api=self._api, name=service.selector, run=run, timing=self._timing, limits=self._limits)

@@ -69,10 +69,9 @@ def _conflict(spec: Json, nodes: Nodes, host_network: bool) -> str:
 
 def shared_mount(spec: Json) -> str:
     """Return the first mount to which two simultaneous tasks would write; empty if there is none."""
-    for mount in specs.container_spec(spec).get("Mounts") or []:
-        if mount.get("Type") not in ("tmpfs", "image") and not mount.get("ReadOnly"):
-            return str(mount.get("Target"))
-    return ""
+    mounts = specs.container_spec(spec).get("Mounts") or []
+    written = (each for each in mounts if each.get("Type") not in ("tmpfs", "image") and not each.get("ReadOnly"))
+    return next((str(mount.get("Target")) for mount in written), "")
 
 
 def has_health_check(spec: Json, *, in_image: bool) -> bool:
@@ -162,24 +161,22 @@ def remove_probe(context: ServiceContext) -> None:
 
 
 def _watch_probe(context: ServiceContext, spec: Json, name: str, stable_s: float) -> tuple[str, str]:
-    running, crowded, failed = (HoldTimer(context.timing.clock) for _ in range(3))
-    lost: frozenset[str] = frozenset()
+    held, lost = HoldTimer(context.timing.clock), frozenset[str]()
     while True:
         view = context.api.view(name)
         if view is None:
             return "somebody else removed the probe task of the new image", ""
         report_progress(context, spec, view.tasks)
         lost |= lost_tasks(view.tasks)
-        is_failed = has_failed(view.tasks, lost)
-        held_s = running.seconds(tuple(task.id for task in view.running))
+        is_failed, no_room = has_failed(view.tasks, lost), any(task.lacks_room for task in view.tasks)
+        held_s = held.seconds((is_failed, no_room, [task.id for task in view.running]))
         if view.running and held_s >= stable_s and not is_failed:
             return "", ""
-        no_room = any(task.lacks_room for task in view.tasks)
-        if crowded.seconds(no_room) >= context.timing.no_room_s and no_room:
+        if no_room and held_s >= context.timing.no_room_s:
             return NO_ROOM, ""
         # A second node may accept what the first rejected, but an exit is final.
         exited = any(task.exited and task.id not in lost for task in view.tasks)
-        ended = exited or (failed.seconds(is_failed) >= context.timing.doubt_s and is_failed)
+        ended = exited or (is_failed and held_s >= context.timing.doubt_s)
         if ended or context.run.remaining_s() <= 0:
             culprit = find_culprit(view.tasks, view.version)
             reason = (

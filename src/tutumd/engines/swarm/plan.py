@@ -187,8 +187,8 @@ def plan_redeploy(
     )
 
 
-def describe_plan(journal: RedeployJournal, view: ServiceView) -> Plan:
-    """Return the dry-run plan of a redeploy."""
+def describe_plan(journal: RedeployJournal, view: ServiceView, limits: RunLimits) -> Plan:
+    """Return the dry-run plan of a redeploy with these limits."""
     waiting = "an update of the service is under way: a redeploy would wait for its end" if view.updating else ""
     return Plan(
         order=str(journal.config["Order"]) if journal.config else "",
@@ -197,7 +197,7 @@ def describe_plan(journal: RedeployJournal, view: ServiceView) -> Plan:
         image_before=split_digest(journal.old.image)[1],
         image_after=journal.image_after,
         steps=_steps(journal, view),
-        notes=tuple(filter(None, (journal.note, waiting, *specs.read_labels(view.spec).problems))),
+        notes=tuple(filter(None, (journal.note, waiting, *specs.read_labels(view.spec).problems, str(limits)))),
     )
 
 

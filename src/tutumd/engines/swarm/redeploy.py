@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tutumd.engines.labels import Json, Order
-from tutumd.engines.rollout.driver import Look, carry_out, changed_meanwhile, fail, save
+from tutumd.engines.rollout.driver import REMOVED, Look, changed_meanwhile, fail, save
 from tutumd.engines.rollout.journal import Result, RolloutStatus, Stage, build_outcome, join_sentences
 from tutumd.engines.rollout.timing import HoldTimer, poll_until
 from tutumd.engines.swarm import spec as specs
@@ -29,24 +29,15 @@ from tutumd.engines.swarm.new_tasks import NO_ROOM, remove_probe, run_probe
 from tutumd.engines.swarm.plan import RedeployJournal, prepare_redeploy
 from tutumd.engines.swarm.view import ServiceView, TaskPhase
 from tutumd.model import Outcome, Phase
-from tutumd.ports.engine import LOST_JOURNAL
 
 _EMPTIED = changed_meanwhile(
     "somebody else scaled the service to 0 during the update, so nothing shows that the new version runs"
 )
 
 
-def redeploy(context: ServiceContext) -> Outcome:
-    """Redeploy a service to the end, or continue the redeploy."""
-    if context.run.journal == LOST_JOURNAL:
-        remove_probe(context)
-    return carry_out(Redeploy(context))
-
-
 class Redeploy:
     """One redeploy. The contract is on `rollout.driver.Change`."""
 
-    journal_type = RedeployJournal
     journal: RedeployJournal
 
     def __init__(self, context: ServiceContext) -> None:
@@ -58,8 +49,16 @@ class Redeploy:
 
     def begin(self) -> RedeployJournal:
         context, run = self.context, self.context.run
-        inputs = run.tag, run.variables, context.timing, context.limits, run.skip_unchanged, run.image
-        journal = prepare_redeploy(context.api, context.wait_until_idle(), *inputs)
+        journal = prepare_redeploy(
+            context.api,
+            context.wait_until_idle(),
+            run.tag,
+            run.variables,
+            context.timing,
+            context.limits,
+            run.skip_unchanged,
+            run.image,
+        )
         if journal.result is None:
             order = f", {journal.config['Order']}: {journal.order_reason}" if journal.config else ""
             run.log(f"updating to {journal.image}{order}")
@@ -79,7 +78,7 @@ class Redeploy:
         view = context.view()
         if view is None:
             remove_probe(context)
-            return fail(self, changed_meanwhile(f"{context.words} was removed in the meantime"))
+            return fail(self, REMOVED)
         spec = specs.redeploy_spec(view.spec, journal.new, journal.config, journal.platforms, context.run.variables, {})
         failure, log_tail = run_probe(context, spec, journal.stable_s)
         view = context.view()
@@ -139,10 +138,26 @@ class Redeploy:
         )
 
     def _nudge(self, view: ServiceView, version: specs.Version, config: Json | None) -> None:
+        """Restart the engine's updater if tasks are stalled: it keeps one new task in each place, and stops waiting for
+        lost tasks.
+
+        Args:
+            config: The UpdateConfig that the update to `version` was sent with.
+        """
         stalled = stalled_tasks(view, version) - self._given_up
-        if stalled and config is not None:
-            self.context.nudge_updater(version, dict(config))
-            self._given_up |= stalled
+        if not stalled or config is None:
+            return
+        nudged = specs.nudged_config(config)
+
+        def make_spec(now: ServiceView) -> dict[str, Any] | None:
+            if now.version != version:
+                return None
+            changed = config if specs.has_config(now.spec, nudged) else nudged
+            return specs.with_config_of(now.spec, {specs.UPDATE_CONFIG: changed})
+
+        self.context.run.log("a node went down or was drained under a container: making the engine continue")
+        self.context.change(make_spec)
+        self._given_up |= stalled
 
     def give_up(self, view: ServiceView) -> None:
         culprit = find_culprit(

@@ -17,9 +17,9 @@ from tutumd.engines.rollout.journal import (
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.context import ServiceContext, report_progress
-from tutumd.engines.swarm.health import check_scaling, describe_task, lost_tasks
+from tutumd.engines.swarm.health import check_scaling, describe_task, find_culprit, lost_tasks
 from tutumd.engines.swarm.images import split_digest
-from tutumd.engines.swarm.view import ServiceView, Task, TaskPhase
+from tutumd.engines.swarm.view import ServiceView, Task
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome, Phase
 
@@ -40,8 +40,8 @@ def plan_scaling(view: ServiceView, target: int, *, noted: int = 0) -> ScaleJour
     )
 
 
-def refuse_impossible(view: ServiceView, target: int, cap: int) -> None:
-    """Raise EngineRefusedError if the service cannot have `target` replicas, or its cap does not allow as many."""
+def refuse_impossible(view: ServiceView, target: int, server_cap: int) -> None:
+    """Raise EngineRefusedError if the service cannot have `target` replicas, or a cap does not allow as many."""
     name, mode = view.spec["Name"], specs.mode_of(view.spec)
     if mode is specs.Mode.GLOBAL:
         raise EngineRefusedError(
@@ -49,7 +49,8 @@ def refuse_impossible(view: ServiceView, target: int, cap: int) -> None:
         )
     if mode is specs.Mode.JOB:
         raise EngineRefusedError(f"the service {name} is a job: its number of containers cannot be set")
-    refuse_over_cap(target, cap)
+    present = max(specs.replicas_of(view.spec), specs.replicas_before_stop(view.spec))
+    refuse_over_cap(target, server_cap, specs.read_labels(view.spec).service_cap, present)
     per_node, nodes = specs.max_per_node(view.spec), len(view.nodes.open)
     if per_node and target > per_node * nodes and target > specs.replicas_of(view.spec):
         raise EngineRefusedError(
@@ -65,7 +66,6 @@ class Scale:
         plan: Plans the change for the service when nobody updates it. Raises EngineRefusedError.
     """
 
-    journal_type = ScaleJournal
     journal: ScaleJournal
 
     def __init__(self, context: ServiceContext, plan: Callable[[ServiceView], ScaleJournal]) -> None:
@@ -110,10 +110,7 @@ class Scale:
         context = self.context
         if self.journal.target < self.journal.least:
             return fail(self, unfinished(context.run, f"{view.stopping} containers have not stopped yet"))
-        new = _new_tasks(view, self.journal)
-        ended = [task for task in new if task.ended_early]
-        failed = ended or [task for task in new if task.phase is not TaskPhase.RUNNING]
-        culprit = failed[-1] if failed else None
+        culprit = find_culprit(_new_tasks(view, self.journal), view.version)
         reason = blame(
             unfinished(context.run, f"{len(view.running)} of {self.journal.target} containers run"),
             describe_task(culprit, view.tasks) if culprit else "",

@@ -222,14 +222,10 @@ def rollback_spec(spec: Json, before: Json, config: Json, names: Collection[str]
     """
     made = _with_version(spec, version(before), before.get("Labels") or {})
     template = before.get("TaskTemplate") or {}
-    if "Placement" in template or "Placement" in made["TaskTemplate"]:
-        placement = made["TaskTemplate"].setdefault("Placement", {})
-        platforms = (template.get("Placement") or {}).get("Platforms")
-        placement.pop("Platforms", None)
-        if platforms is not None:
-            placement["Platforms"] = platforms
-        if not placement and "Placement" not in template:
-            del made["TaskTemplate"]["Placement"]
+    present = made["TaskTemplate"].pop("Placement", None) or {}
+    others = {name: value for name, value in present.items() if name != "Platforms"}
+    if others or "Placement" in template:
+        made["TaskTemplate"]["Placement"] = {**others, **template.get("Placement", {})}
     if names:
         restore_variables(made["TaskTemplate"]["ContainerSpec"], "Env", template["ContainerSpec"]["Env"], names)
     made[UPDATE_CONFIG] = rollback_config(config)
@@ -257,28 +253,30 @@ def stored_parts(spec: Json, names: Collection[str] = ()) -> dict[str, Any]:
 
 def with_config_of(spec: Json, before: Json) -> dict[str, Any]:
     """Return the specification with the UpdateConfig of `before`, or without one if `before` has none."""
-    made: dict[str, Any] = copy.deepcopy(dict(spec))
-    made.pop(UPDATE_CONFIG, None)
-    if UPDATE_CONFIG in before:
-        made[UPDATE_CONFIG] = copy.deepcopy(before[UPDATE_CONFIG])
-    return made
+    others = {name: value for name, value in spec.items() if name != UPDATE_CONFIG}
+    return {**others, UPDATE_CONFIG: before[UPDATE_CONFIG]} if UPDATE_CONFIG in before else others
 
 
 def with_replicas(spec: Json, replicas: int | None, *, noted: str | None = None) -> dict[str, Any]:
     """Return the specification with other replicas; `noted` is stored in the label of a stopped service."""
-    made: dict[str, Any] = copy.deepcopy(dict(spec))
-    made["Mode"] = {"Replicated": {"Replicas": replicas}}
-    labels = {name: value for name, value in label_sets(spec)[0].items() if name != STOPPED_REPLICAS}
-    made["Labels"] = labels if noted is None else {**labels, STOPPED_REPLICAS: noted}
-    return made
+    return {
+        **spec,
+        "Mode": {"Replicated": {"Replicas": replicas}},
+        "Labels": _changed_labels(spec, {STOPPED_REPLICAS: noted}),
+    }
 
 
 def _with_version(spec: Json, new: Version, labels: Mapping[str, str | None]) -> dict[str, Any]:
     made: dict[str, Any] = copy.deepcopy(dict(spec))
     made["TaskTemplate"]["ContainerSpec"]["Image"] = new.image
     made["TaskTemplate"]["ForceUpdate"] = new.force
-    made["Labels"] = {name: value for name, value in {**label_sets(spec)[0], **labels}.items() if value is not None}
+    made["Labels"] = _changed_labels(spec, labels)
     return made
+
+
+def _changed_labels(spec: Json, labels: Mapping[str, str | None]) -> dict[str, str]:
+    """Return the labels of the service with changes; None removes a label."""
+    return {name: value for name, value in {**label_sets(spec)[0], **labels}.items() if value is not None}
 
 
 def _without_zeros(config: Json | None) -> dict[str, Any] | None:

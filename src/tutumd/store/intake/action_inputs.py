@@ -8,8 +8,8 @@ import sqlalchemy as sa
 
 from tutumd.model import Growth
 from tutumd.store.objects.row_mapping import read_one
-from tutumd.store.sql.dialect import execute_compiled, json_rows
-from tutumd.store.tables.actions import action_inputs, actions
+from tutumd.store.sql import execute_compiled, json_rows
+from tutumd.store.tables import action_inputs, actions
 
 Amount = tuple[int, int | None]
 """Containers to add, and the cap of the handler; None: no cap."""

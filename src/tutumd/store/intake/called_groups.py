@@ -16,11 +16,8 @@ from tutumd.store.intake.coalesce import WITHOUT_OPTIONS, CalledHandler
 from tutumd.store.intake.sender_keys import REPEAT_WINDOW, digest
 from tutumd.store.objects.groups import lines_from, read_states, selector_from
 from tutumd.store.queue.followers import OF_ANOTHER, order_services
-from tutumd.store.sql.dialect import dialect_of
-from tutumd.store.tables.accounts import users
-from tutumd.store.tables.actions import group_calls
-from tutumd.store.tables.schema import new_uuid
-from tutumd.store.tables.services import groups, handlers, services
+from tutumd.store.sql import dialect_of
+from tutumd.store.tables import group_calls, groups, handlers, new_uuid, services, users
 
 # The groups, not their handlers: the counting of calls locks handlers in another order.
 _LOCK = sa.text(

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -31,36 +31,14 @@ from tutumd.model import (
 from tutumd.model.groups import GroupAccepted
 from tutumd.ports.intake import CallResult
 from tutumd.store.intake.action_inputs import Amount, append_amount
-from tutumd.store.intake.rate_limits import EXCESS_CONTENT, REFUSED_CONTENT, ContentBudget, take_token
+from tutumd.store.intake.delivery_rows import ContentBudget, new_delivery
+from tutumd.store.intake.rate_limits import take_token
 from tutumd.store.intake.sender_keys import BatchKeys
 from tutumd.store.objects.actions import new_action
-from tutumd.store.tables.schema import from_microseconds, microseconds
+from tutumd.store.tables import from_microseconds, microseconds
 
 MAX_DEBOUNCES = 10
 """An action is held for at most this many times its debounce."""
-
-ROW_BYTES = 200
-"""Bytes of a delivery without content, headers and reason, with its entries in indexes."""
-
-DELIVERY_COLUMNS = {
-    "handler_seq": "BIGINT",
-    "action_seq": "BIGINT",
-    "amount": "INTEGER",
-    "received": "BIGINT",
-    "address": "TEXT",
-    "user_agent": "TEXT",
-    "body_size": "INTEGER",
-    "outcome": "TEXT",
-    "reason": "TEXT",
-    "tag": "TEXT",
-    "variable": "TEXT",
-    "content": "TEXT",
-    "kept_bytes": "INTEGER",
-    "before": "BIGINT",
-    "revision": "TEXT",
-    "caller": "TEXT",
-}
-"""Columns of the rows of `new_delivery`, with their SQL types."""
 
 _SECOND_US = 1_000_000
 WITHOUT_OPTIONS = Evaluation(version=-1)
@@ -99,8 +77,8 @@ class CalledHandler(NamedTuple):
         return self.operation == _ROLLBACK and self.action_uuid is None
 
 
-BeginRollback = Callable[[CalledHandler, Call, Evaluation], dict[str, Any] | Reason | ConflictError]
-"""Returns the row of the action of a rollback, or why a call of a handler begins none: it is skipped, or refused."""
+BeginRollback = Callable[..., dict[str, Any] | Reason | ConflictError]
+"""`roll_back_by_call`, for the transaction of a batch."""
 
 
 class Coalescer:
@@ -183,8 +161,8 @@ class Coalescer:
         if error is not None:
             return error
         if handler.uuid != call.handler_uuid:
-            called = {"old_called": from_microseconds(self._now), "old_address": call.origin.address[:64]}
-            self._change_handler(handler, **called)
+            now, address = from_microseconds(self._now), call.origin.address[:64]
+            self._change_handler(handler, old_called=now, old_address=address)
         if stop := evaluation.refuse or evaluation.skip:
             outcome = DeliveryOutcome.REFUSED if evaluation.refuse else DeliveryOutcome.SKIPPED
             reason = encode_reasons([stop, *evaluation.notes])
@@ -203,7 +181,9 @@ class Coalescer:
             return refusal
         begun = None
         if handler.begins_rollback:
-            decision = self._begin_rollback(handler, call, evaluation)
+            by = f"handler {handler.seq}{f' ({handler.name})' if handler.name else ''}"
+            hold, origin = evaluation.rollback_hold, call.origin
+            decision = self._begin_rollback(handler.service_uuid, by=by, hold=hold, origin=origin)
             if not isinstance(decision, dict):
                 return self._decline(call, handler, evaluation, decision)
             begun = decision
@@ -364,46 +344,6 @@ class Coalescer:
 
     def _change_handler(self, handler: CalledHandler, **values: object) -> None:
         self.handler_changes.setdefault(handler.seq, {}).update(values)
-
-
-def new_delivery(
-    call: Call,
-    handler_uuid: str,
-    evaluation: Evaluation,
-    now_us: int,
-    budget: ContentBudget,
-    *,
-    handler_seq: int | None = None,
-    action: int | str | None = None,
-    outcome: str = "",
-    reason: str = "",
-    before: int | None = None,
-) -> list[Any]:
-    """Return the row of a delivery; the budget of its handler decides whether the row has its content."""
-    size = len(call.content) if call.content.isascii() else len(call.content.encode("utf-8", "replace"))
-    content = call.content
-    if evaluation.refuse:
-        content, size = REFUSED_CONTENT, len(REFUSED_CONTENT)
-    elif size and not budget.spend(handler_uuid, size, now_us):
-        content, size = EXCESS_CONTENT, len(EXCESS_CONTENT)
-    return [
-        handler_seq,
-        action,
-        call.amount,
-        now_us,
-        call.origin.address[:64],
-        call.origin.user_agent[:512],
-        call.body_size,
-        outcome,
-        reason,
-        evaluation.tag if action else None,
-        evaluation.variable[0] if action and evaluation.variable else None,
-        content,
-        size + len(call.origin.user_agent[:512]) + len(reason) + ROW_BYTES,
-        before,
-        evaluation.revision,
-        json.dumps(asdict(evaluation.caller)) if evaluation.caller else None,
-    ]
 
 
 def _accepted(

@@ -17,8 +17,8 @@ from tutumd.store.intake.coalesce import CalledHandler, Coalescer
 from tutumd.store.intake.sender_keys import digest
 from tutumd.store.objects.groups import selector_from, stored_line
 from tutumd.store.queue.followers import hold_followers
-from tutumd.store.sql.dialect import execute_compiled, json_rows
-from tutumd.store.tables.schema import microseconds
+from tutumd.store.sql import execute_compiled, json_rows
+from tutumd.store.tables import microseconds
 
 _INSERT = sa.text(
     "INSERT INTO group_calls (handler_seq, user_uuid, name, received, digest, lines, waits_for) "

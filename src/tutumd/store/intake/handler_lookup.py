@@ -12,18 +12,14 @@ import sqlalchemy as sa
 
 from tutumd.model import Call, HoldKind
 from tutumd.store.intake.coalesce import CalledHandler
-from tutumd.store.sql.dialect import execute_compiled
-from tutumd.store.tables.actions import OPEN, action_holds, actions
-from tutumd.store.tables.services import handlers, services
+from tutumd.store.sql import execute_compiled
+from tutumd.store.tables import OPEN, action_holds, actions, handlers, services
 
 MAX_CACHED = 10_000
 """Handlers in the cache, about 1 KB each without their options."""
 
 MAX_OPTIONS = 1_000
 """Characters of the options of a handler in the cache."""
-
-
-_DEBOUNCE = sa.literal_column(f"'{HoldKind.DEBOUNCE}'", sa.String)
 
 
 def _select_handlers(column: "sa.Column[Any]") -> sa.Select[Any]:
@@ -59,7 +55,10 @@ def _select_handlers(column: "sa.Column[Any]") -> sa.Select[Any]:
         )
         .outerjoin(
             action_holds,
-            sa.and_(action_holds.c.action_seq == actions.c.seq, action_holds.c.kind == _DEBOUNCE),
+            sa.and_(
+                action_holds.c.action_seq == actions.c.seq,
+                action_holds.c.kind == sa.literal_column(f"'{HoldKind.DEBOUNCE}'", sa.String),
+            ),
         )
         .where(column.in_(uuids), sa.not_(services.c.terminated))
     )

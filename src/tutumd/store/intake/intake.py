@@ -2,38 +2,36 @@
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.errors import ConflictError, LockedError, Reason, UnavailableError, encode_reasons
-from tutumd.model import Call, DeliveryOutcome, Evaluation, Operation
+from tutumd.errors import LockedError, Reason, UnavailableError, encode_reasons
+from tutumd.model import Accepted, Access, AuditEvent, Call, DeliveryOutcome, Operation
+from tutumd.model.groups import GroupAccepted
 from tutumd.ports.intake import CallResult, Intake, OnStored
 from tutumd.ports.queue import Clock
-from tutumd.store.intake import action_inputs, audited_calls, group_calls
+from tutumd.store.intake import action_inputs, group_calls
 from tutumd.store.intake.called_groups import BatchGroups
-from tutumd.store.intake.coalesce import DELIVERY_COLUMNS, CalledHandler, Coalescer, complete
+from tutumd.store.intake.coalesce import CalledHandler, Coalescer, complete
+from tutumd.store.intake.delivery_rows import DELIVERY_COLUMNS, ContentBudget
 from tutumd.store.intake.group_calls import GroupCoalescer
 from tutumd.store.intake.handler_lookup import HandlerCache, find_handlers
 from tutumd.store.intake.plain_calls import PlainCalls
-from tutumd.store.intake.rate_limits import ContentBudget
 from tutumd.store.intake.sender_keys import BatchKeys
-from tutumd.store.objects import action_rows
+from tutumd.store.objects import action_rows, audit
 from tutumd.store.objects.actions import insert_actions
 from tutumd.store.objects.rollbacks import roll_back_by_call
+from tutumd.store.objects.row_mapping import read_service
 from tutumd.store.queue import holds
 from tutumd.store.queue.snapshots import lock_services, lock_unlocked_services
-from tutumd.store.sql.database import Database
-from tutumd.store.sql.dialect import dialect_of, probe
-from tutumd.store.sql.wakeup import Wakeup
-from tutumd.store.tables.actions import actions, deliveries
-from tutumd.store.tables.schema import microseconds
-from tutumd.store.tables.services import handlers
+from tutumd.store.sql import Database, Wakeup, dialect_of, probe
+from tutumd.store.tables import actions, deliveries, handlers, microseconds
 
 # A commit attempt that takes longer counts as failed.
 SLOW_S = 5.0
@@ -227,21 +225,6 @@ def _store_part(
     groups: BatchGroups | None,
 ) -> list[CallResult]:
     """Store calls of handlers, add the topics to publish, and return the results."""
-
-    def begin_rollback(
-        handler: CalledHandler, call: Call, evaluation: Evaluation
-    ) -> dict[str, Any] | Reason | ConflictError:
-        by = f"handler {handler.seq}{f' ({handler.name})' if handler.name else ''}"
-        return roll_back_by_call(
-            connection,
-            handler.service_uuid,
-            by=by,
-            hold=evaluation.rollback_hold,
-            origin=call.origin,
-            now=now,
-            topics=topics,
-        )
-
     given = dict.fromkeys(
         (handler.seq, call.key)
         for call in calls
@@ -251,7 +234,7 @@ def _store_part(
         keys.read(connection, list(given))
     scaled = {each.action_seq for each in called.values() if each.action_seq and each.operation == Operation.SCALEUP}
     asked = action_inputs.read_totals(connection, scaled)
-    now_us = microseconds(now)
+    now_us, begin_rollback = microseconds(now), partial(roll_back_by_call, connection, now=now, topics=topics)
     if groups is None:
         batch = Coalescer(called, keys, now_us, budget, asked, begin_rollback)
     else:
@@ -282,7 +265,7 @@ def _store_part(
     if isinstance(batch, GroupCoalescer):
         results = group_calls.store(connection, batch, results, seqs, now)
     topics |= batch.engines
-    audited_calls.record(connection, calls, results, seqs, now)
+    _record_called(connection, calls, results, seqs, now)
     return complete(results, seqs, holds.read(connection, held, now) if held else {}) if seqs or held else results
 
 
@@ -293,8 +276,8 @@ def _write_changes(connection: sa.Connection, batch: Coalescer, seqs: Mapping[st
         seq = seqs[action] if isinstance(action, str) else action
         values = dict(changes)
         if "variables" in changes:
-            stored = connection.execute(sa.select(actions.c.variables).where(actions.c.seq == seq)).scalar_one()
-            values["variables"] = {**stored, **changes["variables"]}
+            stored = sa.select(actions.c.variables).where(actions.c.seq == seq)
+            values["variables"] = connection.execute(stored).scalar_one() | changes["variables"]
         connection.execute(sa.update(actions).where(actions.c.seq == seq).values(**values))
         if "tag" in changes:
             _mark_superseded(
@@ -302,9 +285,9 @@ def _write_changes(connection: sa.Connection, batch: Coalescer, seqs: Mapping[st
             )
         for variable in changes.get("variables", ()):
             carries_it = deliveries.c.variable == variable
-            of_action = deliveries.c.seq.in_(action_rows.seqs(seq))
-            newest = sa.select(sa.func.max(deliveries.c.seq)).where(of_action, carries_it).scalar_subquery()
-            _mark_superseded(connection, seq, sa.and_(carries_it, deliveries.c.seq < newest), Reason("later-body"))
+            newest = action_rows.seqs(seq).where(carries_it).with_only_columns(sa.func.max(deliveries.c.seq))
+            is_older = deliveries.c.seq < newest.scalar_subquery()
+            _mark_superseded(connection, seq, sa.and_(carries_it, is_older), Reason("later-body"))
 
 
 def _mark_superseded(
@@ -316,3 +299,42 @@ def _mark_superseded(
         .where(deliveries.c.seq.in_(action_rows.seqs(action_seq)), overridden)
         .values(outcome=DeliveryOutcome.SUPERSEDED.value, reason=encode_reasons([reason]))
     )
+
+
+def _record_called(
+    connection: sa.Connection,
+    calls: Sequence[Call],
+    results: Sequence[CallResult],
+    new_actions: Mapping[str, int],
+    now: datetime,
+) -> None:
+    """Write into the audit log the calls that made the actions of `new_actions`, by UUID, if an identity token tells
+    who called.
+    """
+    left = set(new_actions)
+    for call, result in zip(calls, results, strict=True):
+        for service_uuid, action_uuid in _actions_of(call, result) if left else ():
+            caller = call.evaluation.caller if call.evaluation else None
+            is_first = action_uuid in left
+            left.discard(action_uuid)
+            if is_first and caller:
+                audit.record(
+                    connection,
+                    None,
+                    AuditEvent.ACTION_CALLED,
+                    now,
+                    service=read_service(connection, None, service_uuid),
+                    action=action_uuid,
+                    details=str(caller),
+                    access=Access(
+                        credential="identity token", address=call.origin.address, user_agent=call.origin.user_agent
+                    ),
+                )
+
+
+def _actions_of(call: Call, result: CallResult) -> Iterator[tuple[str, str]]:
+    """Yield service and action of a call, or of each line of a group's call."""
+    if isinstance(result, Accepted):
+        yield call.service_uuid, result.action_uuid
+    elif isinstance(result, GroupAccepted):
+        yield from ((line.service_uuid, line.action_uuid) for line in result.lines)

@@ -15,14 +15,13 @@ import sqlalchemy as sa
 
 from tutumd.errors import ConnectionLostError, UnavailableError
 from tutumd.model import Accepted, ActionState, Call, DeliveryOutcome, Operation
-from tutumd.store.intake.coalesce import DELIVERY_COLUMNS, WITHOUT_OPTIONS, new_delivery
-from tutumd.store.intake.rate_limits import ContentBudget
+from tutumd.store.intake.coalesce import WITHOUT_OPTIONS
+from tutumd.store.intake.delivery_rows import DELIVERY_COLUMNS, ContentBudget, new_delivery
 from tutumd.store.queue.holds import ANY_WINDOW
-from tutumd.store.sql.database import Database
+from tutumd.store.sql import Database, Wakeup
 from tutumd.store.sql.faults import UNCERTAIN
 from tutumd.store.sql.postgres import CHANNEL, LIMITS, attempts
-from tutumd.store.sql.wakeup import Wakeup
-from tutumd.store.tables.schema import microseconds, new_uuid
+from tutumd.store.tables import microseconds, new_uuid
 
 MAX_CALLS = 8
 """Larger batches are faster with one INSERT for all calls."""

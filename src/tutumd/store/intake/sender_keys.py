@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from tutumd.errors import TooManyCallsError
 from tutumd.model import ActionState
-from tutumd.store.sql.dialect import execute_compiled, execute_many, json_rows
-from tutumd.store.tables.schema import microseconds
+from tutumd.store.sql import execute_compiled, execute_many, json_rows
+from tutumd.store.tables import microseconds
 
 REPEAT_WINDOW = timedelta(hours=24)
 """A delivery with the key of another delivery received within this time is a repetition."""

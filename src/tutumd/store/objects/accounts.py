@@ -9,17 +9,24 @@ from sqlalchemy.exc import IntegrityError
 
 from tutumd.errors import NOT_FOUND, ConflictError, NotFoundError, TooManyCallsError, UnavailableError
 from tutumd.model import MAX_TARGETS, Access, ApiKey, AuditEvent, AuditFilters, AuditPage, NewKey, Scope, User
-from tutumd.ports.store import Accounts
+from tutumd.ports.accounts import Accounts
 from tutumd.store.intake.rate_limits import take_token
 from tutumd.store.objects import audit
 from tutumd.store.objects.freeze_windows import apply_windows
 from tutumd.store.objects.row_mapping import Row, check_scope, count, read_one, value_from
-from tutumd.store.objects.sessions import KEY_COLUMNS, NOTE_AFTER, SqlSessions, find_user, user_from
-from tutumd.store.sql.dialect import insert_missing
-from tutumd.store.tables.accounts import api_keys, users
-from tutumd.store.tables.notifications import targets
-from tutumd.store.tables.schema import microseconds, new_uuid
-from tutumd.store.tables.services import freeze_windows, groups, handlers, services
+from tutumd.store.objects.sessions import KEY_COLUMNS, NOTE_AFTER, SqlSessions, find_user, is_valid, user_from
+from tutumd.store.sql import insert_missing
+from tutumd.store.tables import (
+    api_keys,
+    freeze_windows,
+    groups,
+    handlers,
+    microseconds,
+    new_uuid,
+    services,
+    targets,
+    users,
+)
 
 MAX_KEYS = 1_000
 MAX_KEYS_A_DAY = 1_000
@@ -36,8 +43,8 @@ def check_keys(connection: sa.Connection, user_uuid: str, now: datetime) -> None
         TooManyCallsError: Too many keys were created in a day, even if they were revoked.
     """
     user = _lock(connection, user_uuid)
-    works = sa.or_(api_keys.c.expires.is_(None), api_keys.c.expires > now)
-    if count(connection, sa.select(api_keys.c.user_uuid).where(api_keys.c.user_uuid == user_uuid, works)) > MAX_KEYS:
+    valid = sa.select(api_keys.c.user_uuid).where(api_keys.c.user_uuid == user_uuid, is_valid(now))
+    if count(connection, valid) > MAX_KEYS:
         raise ConflictError(f"{user.name} has {MAX_KEYS:,} API keys, and may not have more: revoke those not in use")
     _take(connection, user, now, _most_handlers(user) // MAX_KEYS_A_DAY)
 
@@ -112,11 +119,9 @@ class SqlAccounts(SqlSessions, Accounts):
 
     def user_by_key(self, key_sha256: str) -> User | None:
         now, this_key = self._clock(), api_keys.c.key_sha256 == key_sha256
-        with self._database.read() as connection:
-            row = connection.execute(
-                sa.select(users, *KEY_COLUMNS, _shown_name, api_keys.c.last_used).join(api_keys).where(this_key)
-            ).first()
-        if row is None or (row.key_expires is not None and row.key_expires <= now):
+        owner = sa.select(users, *KEY_COLUMNS, _shown_name, api_keys.c.last_used).join(api_keys)
+        row = next(iter(self._database.fetch(owner.where(this_key, is_valid(now)))), None)
+        if row is None:
             return None
         if row.last_used is None or now - row.last_used >= NOTE_AFTER:
             with suppress(UnavailableError), self._database.write() as connection:  # the disk may be full
@@ -124,11 +129,10 @@ class SqlAccounts(SqlSessions, Accounts):
         return user_from(row, credential=row.shown_name)
 
     def users(self) -> tuple[User, ...]:
-        with self._database.read() as connection:
-            return tuple(
-                value_from(row, User, access=Access())
-                for row in connection.execute(sa.select(users).order_by(users.c.seq))
-            )
+        return tuple(
+            value_from(row, User, access=Access())
+            for row in self._database.fetch(sa.select(users).order_by(users.c.seq))
+        )
 
     def user_named(self, name: str) -> User:
         with self._database.read() as connection:
@@ -157,18 +161,23 @@ class SqlAccounts(SqlSessions, Accounts):
                 raise ConflictError(f"{name!r} is the last admin: add another one first (tutumd user add --admin)")
             _lock(connection, user.uuid)
             # Before the services, as the intake does: otherwise the two could deadlock.
-            of_user = (
-                sa.select(groups.c.handler_seq).where(groups.c.user_uuid == user.uuid).order_by(groups.c.handler_seq)
-            )
-            numbers = connection.scalars(of_user.with_for_update(key_share=True)).all()
+            numbers = connection.scalars(
+                sa.select(groups.c.handler_seq)
+                .where(groups.c.user_uuid == user.uuid)
+                .order_by(groups.c.handler_seq)
+                .with_for_update(key_share=True)
+            ).all()
             apply_windows(connection, freeze_windows.c.user_uuid == user.uuid, self._clock(), removes=True)
             connection.execute(sa.delete(handlers).where(handlers.c.seq.in_(numbers)))
             connection.execute(sa.delete(users).where(users.c.uuid == user.uuid))
             audit.record(connection, by, AuditEvent.USER_REMOVED, self._clock(), details=name)
             owned = services.c.owner == name
-            created = sa.update(services).where(owned, services.c.definition.isnot(None))
-            # No user can have this name, because names contain no spaces.
-            connection.execute(created.values(owner=f"{name} (removed)"))
+            connection.execute(
+                sa.update(services)
+                .where(owned, services.c.definition.isnot(None))
+                # No user can have this name, because names contain no spaces.
+                .values(owner=f"{name} (removed)")
+            )
             return int(connection.execute(sa.select(sa.func.count()).where(owned)).scalar_one())
 
     def add_key(self, user_name: str, key: NewKey, by: User | None = None) -> ApiKey:
@@ -179,8 +188,7 @@ class SqlAccounts(SqlSessions, Accounts):
         statement = sa.select(users.c.name.label("user_name"), api_keys).join(api_keys).order_by(api_keys.c.created)
         if user_name is not None:
             statement = statement.where(users.c.name == user_name)
-        with self._database.read() as connection:
-            return tuple(value_from(row, ApiKey, scope=Scope(row.scope)) for row in connection.execute(statement))
+        return tuple(value_from(row, ApiKey, scope=Scope(row.scope)) for row in self._database.fetch(statement))
 
     def revoke_keys(self, name: str, by: User | None = None) -> int:
         named = sa.or_(api_keys.c.hint == name, _key_id == name)
@@ -243,6 +251,7 @@ class SqlAccounts(SqlSessions, Accounts):
             "stack": key.stack,
             "until": key.expires and f"{key.expires:%Y-%m-%d %H:%M} UTC",
         }
-        details = [f"{key.shown_name} of {user.name}", *(f"{name} {limit}" for name, limit in limits.items() if limit)]
-        audit.record(connection, by, AuditEvent.KEY_MADE, now, details=", ".join(details))
+        limited = (f"{name} {limit}" for name, limit in limits.items() if limit)
+        details = ", ".join([f"{key.shown_name} of {user.name}", *limited])
+        audit.record(connection, by, AuditEvent.KEY_MADE, now, details=details)
         return ApiKey(**asdict(key), user_name=user.name, created=now)

@@ -16,13 +16,20 @@ import sqlalchemy as sa
 from tutumd.model import Action, ActionState, Hold, Phase, Requester, User, Verb, read_wanted
 from tutumd.ports.queue import HEARTBEAT_TIMEOUT
 from tutumd.store.objects import audit
-from tutumd.store.objects.row_mapping import IS_GROUP, Row, join_shown_handlers, value_from, visible_to
+from tutumd.store.objects.row_mapping import IS_GROUP, Row, join_shown_handlers, read_one, value_from, visible_to
 from tutumd.store.queue import holds
-from tutumd.store.sql.dialect import IndexHint
-from tutumd.store.sql.wakeup import StorePart
-from tutumd.store.tables.actions import CHUNK_BITS, FAILED, action_lines, actions, deliveries
-from tutumd.store.tables.schema import storable
-from tutumd.store.tables.services import engines, handlers, services
+from tutumd.store.sql import IndexHint, StorePart
+from tutumd.store.tables import (
+    CHUNK_BITS,
+    FAILED,
+    action_lines,
+    actions,
+    deliveries,
+    engines,
+    handlers,
+    services,
+    storable,
+)
 
 _NEWEST = "(SELECT coalesce(max(seq), 0) FROM deliveries)"
 TRIGGERS = (
@@ -139,10 +146,12 @@ def select_actions(*, counts_deliveries: bool = True) -> sa.Select[Any]:
     ).join(services, services.c.uuid == actions.c.service_uuid)
 
 
-def read_action(connection: sa.Connection, uuid: str, now: datetime | None = None) -> Action:
-    """Return an existing action. `now` is as in `action_from`."""
-    (action,) = actions_from(connection, connection.execute(select_actions().where(actions.c.uuid == uuid)), now)
-    return action
+def read_action(
+    connection: sa.Connection, uuid: str, now: datetime | None = None, viewer: User | None = None
+) -> Action:
+    """Return an action. `now` is as in `action_from`. Raises NotFoundError, also if the viewer may not see it."""
+    row = read_one(connection, select_actions().where(actions.c.uuid == uuid, visible_to(viewer)))
+    return actions_from(connection, [row], now)[0]
 
 
 def actions_from(connection: sa.Connection, rows: Iterable[Row], now: datetime | None) -> tuple[Action, ...]:

@@ -12,9 +12,8 @@ import sqlalchemy as sa
 
 from tutumd.model import DURATION_BOUNDS_S, ActionState, ActionTotal, Claim, Outcome, ReasonCode, Verb
 from tutumd.store.queue import outbox
-from tutumd.store.sql.dialect import Dialect, dialect_of, insert
-from tutumd.store.tables.actions import action_totals, actions
-from tutumd.store.tables.schema import storable
+from tutumd.store.sql import Dialect, dialect_of, insert
+from tutumd.store.tables import action_totals, actions, storable
 
 TAKEOVER = "takeover"
 _NOT_RUN, _ABOVE_ALL = 0, -1

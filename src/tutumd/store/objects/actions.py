@@ -1,7 +1,6 @@
 """The store's actions and their logs, for the application."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from hashlib import sha256
@@ -21,7 +20,6 @@ from tutumd.model import (
     Page,
     Phase,
     Query,
-    Service,
     User,
     Verb,
 )
@@ -29,12 +27,11 @@ from tutumd.store.intake import action_inputs
 from tutumd.store.objects import audit
 from tutumd.store.objects.action_rows import MAX_LINES, actions_from, read_action, select_actions
 from tutumd.store.objects.row_mapping import Row, read_one, read_page, read_service, visible_to
+from tutumd.store.objects.services import SqlServices
 from tutumd.store.queue import holds, leases
 from tutumd.store.queue.snapshots import cancel_pending, lock_services, settle_target
-from tutumd.store.sql.wakeup import ENDS, StorePart
-from tutumd.store.tables.actions import LIVE, OPEN, RUNNING, action_lines, actions
-from tutumd.store.tables.schema import new_uuid
-from tutumd.store.tables.services import services
+from tutumd.store.sql import ENDS
+from tutumd.store.tables import LIVE, OPEN, RUNNING, action_lines, actions, new_uuid, services
 
 
 def close_all(connection: sa.Connection, service_uuid: str, which: sa.ColumnElement[bool] = sa.true()) -> None:
@@ -111,7 +108,7 @@ _FILTERS = {
 }
 
 
-class SqlActions(StorePart):
+class SqlActions(SqlServices):
     """The actions part of Store in tutumd.ports."""
 
     def actions(self, viewer: User, query: Query) -> Page[Action]:
@@ -127,9 +124,7 @@ class SqlActions(StorePart):
 
     def action(self, viewer: User, uuid: str) -> Action:
         with self._database.read() as connection:
-            row = read_one(connection, select_actions().where(actions.c.uuid == uuid, visible_to(viewer)))
-            (action,) = actions_from(connection, [row], self._clock())
-        return action
+            return read_action(connection, uuid, self._clock(), viewer)
 
     def unfinished_actions(self, viewer: User, limit: int = 4) -> tuple[Action, ...]:
         # All that run are sorted here: with an index of all live actions, the database would read all waiting actions.
@@ -137,18 +132,7 @@ class SqlActions(StorePart):
         waiting = seen.where(LIVE, actions.c.state == ActionState.PENDING.value).order_by(actions.c.seq).limit(limit)
         with self._database.read() as connection:
             newest_first = sorted(connection.execute(seen.where(RUNNING)), key=lambda row: row.seq, reverse=True)
-            rows = newest_first[:limit] + list(connection.execute(waiting))
-            return actions_from(connection, rows, self._clock())
-
-    @contextmanager
-    def _change_service(
-        self, viewer: User, service_uuid: str
-    ) -> Iterator[tuple[sa.Connection, set[str], Service, datetime]]:
-        """Open a transaction like `Wakeup.write` in which a service is locked. Raises NotFoundError."""
-        now = self._clock()
-        with self._wakeup.write(self._database) as (connection, woken):
-            lock_services(connection, [service_uuid])
-            yield connection, woken, read_service(connection, viewer, service_uuid), now
+            return actions_from(connection, [*newest_first[:limit], *connection.execute(waiting)], self._clock())
 
     def submit(
         self,
@@ -175,8 +159,9 @@ class SqlActions(StorePart):
                 uuid, seq = joined
                 # A debounced webhook may hold the action, but a person who submits it wants it now.
                 holds.set_debounces(connection, {seq: None}, now)
-                skips = sa.update(actions).where(actions.c.seq == seq, actions.c.skip_unchanged)
-                connection.execute(skips.values(skip_unchanged=None))
+                connection.execute(
+                    sa.update(actions).where(actions.c.seq == seq, actions.c.skip_unchanged).values(skip_unchanged=None)
+                )
             if override:
                 holds.override(connection, seq, now)
                 details += ", in spite of holds and freeze windows"
@@ -267,19 +252,14 @@ class SqlActions(StorePart):
 
     def log_lines(self, viewer: User, action_uuid: str, after: int) -> tuple[LogLine, ...]:
         self.action(viewer, action_uuid)
-        with self._database.read() as connection:
-            rows = connection.execute(
-                sa.select(action_lines)
-                .where(action_lines.c.action_uuid == action_uuid, action_lines.c.seq > after)
-                .order_by(action_lines.c.seq)
-                .limit(MAX_LINES)
-            ).all()
+        of_action = sa.select(action_lines).where(action_lines.c.action_uuid == action_uuid)
+        newer = of_action.where(action_lines.c.seq > after).order_by(action_lines.c.seq)
         # A later release may know other phases.
         return tuple(
             LogLine(
                 number=row.seq, at=row.at, text=row.line, phase=Phase(row.phase) if row.phase in set(Phase) else None
             )
-            for row in rows
+            for row in self._database.fetch(newer.limit(MAX_LINES))
         )
 
 
@@ -301,11 +281,11 @@ def _find_joinable(
     connection: sa.Connection, service_uuid: str, verb: Verb, target: int | None
 ) -> tuple[str, int] | None:
     """Return UUID and `seq` of a pending action that does what is requested; None if there is none."""
-    of_service = actions.c.service_uuid == service_uuid
-    pending = sa.select(actions.c.uuid, actions.c.seq, actions.c.verb, actions.c.target).where(of_service)
-    chosen = pending.where(OPEN, actions.c.verb == verb.value)
-    if verb is not Verb.REDEPLOY:
-        is_pending = actions.c.state == sa.literal_column("'Pending'")
-        chosen = pending.where(is_pending).order_by(actions.c.seq.desc()).limit(1)
+    c = actions.c
+    of_service = sa.select(c.uuid, c.seq, c.verb, c.target).where(c.service_uuid == service_uuid)
+    if verb is Verb.REDEPLOY:
+        chosen = of_service.where(OPEN, c.verb == verb.value)
+    else:
+        chosen = of_service.where(c.state == sa.literal_column("'Pending'")).order_by(c.seq.desc()).limit(1)
     row = connection.execute(chosen).first()
     return (row.uuid, row.seq) if row and (row.verb, row.target) == (verb.value, target) else None

@@ -10,9 +10,8 @@ import sqlalchemy as sa
 
 from tutumd.model import Access, AuditEntry, AuditEvent, AuditFilters, AuditPage, Service, User, Via
 from tutumd.store.objects.row_mapping import value_from
-from tutumd.store.sql.dialect import dialect_of
-from tutumd.store.tables.accounts import audit
-from tutumd.store.tables.schema import storable
+from tutumd.store.sql import dialect_of
+from tutumd.store.tables import audit, storable
 
 SERVER = "the server"
 """Name of the actor if no user acted. No user can have this name, because names contain no spaces."""
@@ -80,6 +79,12 @@ def record(
         connection.execute(sa.insert(audit).values(at=now, **row))
     else:
         connection.execute(sa.update(audit).where(audit.c.seq == alike).values(count=audit.c.count + 1, last_at=now))
+
+
+def describe_changes(before: Mapping[str, Any], after: Mapping[str, Any], *more: str) -> str:
+    """Return the names of the fields that differ, without their values: some are secrets."""
+    changed = sorted(name for name in {**before, **after} if before.get(name) != after.get(name))
+    return "changed: " + (", ".join([*changed, *more]) or "nothing")
 
 
 def _find_alike(connection: sa.Connection, row: Mapping[str, Any], now: datetime) -> int | None:

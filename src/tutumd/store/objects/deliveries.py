@@ -36,9 +36,8 @@ from tutumd.store.objects.row_mapping import (
     value_from,
     visible_to,
 )
-from tutumd.store.sql.wakeup import StorePart
-from tutumd.store.tables.actions import actions, deliveries
-from tutumd.store.tables.services import handlers, services
+from tutumd.store.sql import StorePart
+from tutumd.store.tables import actions, deliveries, handlers, services
 
 
 def select_deliveries(*, with_content: bool = False) -> sa.Select[Any]:
@@ -82,7 +81,9 @@ class SqlDeliveries(StorePart):
     def deliveries(self, viewer: User, query: Query) -> Page[Delivery]:
         with self._database.read() as connection:
             if "action" in query.filters:
-                numbers = every = _select_of_action(connection, viewer, query.filters["action"])
+                visible = sa.select(actions.c.seq).join(services).where(visible_to(viewer))
+                action = read_one(connection, visible.where(actions.c.uuid == query.filters["action"]))
+                numbers = every = action_rows.seqs(action.seq)
             elif "group" in query.filters:
                 numbers = every = _select_of_group(connection, viewer, query.filters)
             else:
@@ -92,27 +93,24 @@ class SqlDeliveries(StorePart):
             found = numbers.subquery()
 
             of_page = sa.select(found.c.seq).order_by(found.c.seq.desc()).limit(query.limit).offset(query.offset)
-            chosen = deliveries.c.seq.in_(connection.scalars(of_page).all())
-            rows = connection.execute(select_deliveries().where(chosen).order_by(deliveries.c.seq.desc()))
+            chosen = select_deliveries().where(deliveries.c.seq.in_(connection.scalars(of_page).all()))
+            rows = connection.execute(chosen.order_by(deliveries.c.seq.desc()))
             return Page(objects=tuple(map(delivery_from, rows)), total=count(connection, every) if query.counts else 0)
 
     def delivery(self, viewer: User, service_uuid: str, handler_uuid: str, number: int) -> Delivery:
         with self._database.read() as connection:
             handler = read_one(connection, select_handler(viewer, service_uuid, handler_uuid))
-            chosen = select_deliveries(with_content=True).where(
-                deliveries.c.handler_seq == handler.seq, deliveries.c.seq == number
-            )
-            return delivery_from(read_one(connection, chosen))
+            is_chosen = sa.and_(deliveries.c.handler_seq == handler.seq, deliveries.c.seq == number)
+            return delivery_from(read_one(connection, select_deliveries(with_content=True).where(is_chosen)))
 
     def record_redelivery(self, viewer: User, service_uuid: str, handler_uuid: str, number: int) -> None:
         with self._database.write() as connection:
-            service = read_service(connection, viewer, service_uuid)
             audit.record(
                 connection,
                 viewer,
                 AuditEvent.DELIVERY_REPEATED,
                 self._clock(),
-                service=service,
+                service=read_service(connection, viewer, service_uuid),
                 handler=read_one(connection, select_handler(viewer, service_uuid, handler_uuid)).seq,
                 details=f"delivery {number}",
             )
@@ -135,11 +133,6 @@ class SqlDeliveries(StorePart):
                     )
                 progress[reference] = Progress(action=action, options=json.loads(handler.options) if handler else {})
         return progress
-
-
-def _select_of_action(connection: sa.Connection, viewer: User, uuid: str) -> sa.Select[Any]:
-    action = sa.select(actions.c.seq).join(services).where(actions.c.uuid == uuid, visible_to(viewer))
-    return action_rows.seqs(read_one(connection, action).seq)
 
 
 def _select_of_group(connection: sa.Connection, viewer: User, filters: Mapping[str, str]) -> sa.Select[Any]:

@@ -13,10 +13,20 @@ from tutumd.store.objects import action_totals
 from tutumd.store.objects.row_mapping import Row
 from tutumd.store.queue.leases import is_unleased
 from tutumd.store.queue.notifier_queue import select_next
-from tutumd.store.sql.wakeup import StorePart
-from tutumd.store.tables.actions import LIVE, RUNNING, actions, handler_logs
-from tutumd.store.tables.notifications import PENDING, issuers, notification_totals, notifications, targets
-from tutumd.store.tables.services import engines, worker_slots
+from tutumd.store.sql import StorePart
+from tutumd.store.tables import (
+    LIVE,
+    PENDING,
+    RUNNING,
+    actions,
+    engines,
+    handler_logs,
+    issuers,
+    notification_totals,
+    notifications,
+    targets,
+    worker_slots,
+)
 
 TIMEOUT_S = 2
 """Maximum duration of a statement on PostgreSQL. SQLite is read without waiting for other processes."""
@@ -40,17 +50,16 @@ class SqlFigures(StorePart):
                 notifications=_read_notifications(connection),
                 notification_delay_s=read_delay_s(connection, self._clock(), self._lease_clock()),
                 wal_bytes=self._database.dialect.wal_bytes(),
-                keys_age_s=self._read_keys_age_s(connection),
+                keys_age_s={
+                    row.url: (self._clock() - row.fetched).total_seconds() if row.fetched else math.inf
+                    for row in connection.execute(sa.select(issuers).order_by(issuers.c.url))
+                },
             )
 
     def notification_delay_s(self) -> float:
         """Return `Figures.notification_delay_s`. Raises UnavailableError."""
         with self._database.read() as connection:
             return read_delay_s(connection, self._clock(), self._lease_clock())
-
-    def _read_keys_age_s(self, connection: sa.Connection) -> dict[str, float]:
-        rows = connection.execute(sa.select(issuers.c.url, issuers.c.fetched).order_by(issuers.c.url))
-        return {url: (self._clock() - fetched).total_seconds() if fetched else math.inf for url, fetched in rows}
 
     def _read_engines(self, connection: sa.Connection) -> list[EngineFigures]:
         now = self._clock()

@@ -11,18 +11,14 @@ from tutumd.model import ActionState, AuditEvent, Page, Query, User, Verb
 from tutumd.model.freeze import MAX_WINDOWS, FreezeWindow, NewFreezeWindow, frozen_until, is_over
 from tutumd.ports.store import FreezeWindows
 from tutumd.store.objects import audit
-from tutumd.store.objects.row_mapping import Row, check_scope, read_one, read_page, read_service, visible_to
+from tutumd.store.objects.row_mapping import Filter, Row, check_scope, read_one, read_page, read_service, visible_to
 from tutumd.store.queue import holds
 from tutumd.store.queue.holds import ACTS_ON, IS_SERVERWIDE, select_windows, window_from
 from tutumd.store.queue.snapshots import lock_services
-from tutumd.store.sql.wakeup import StorePart
-from tutumd.store.tables.accounts import users
-from tutumd.store.tables.actions import LIVE, actions
-from tutumd.store.tables.schema import new_uuid
-from tutumd.store.tables.services import freeze_windows, services
+from tutumd.store.sql import StorePart
+from tutumd.store.tables import LIVE, actions, freeze_windows, new_uuid, services, users
 
 _c = freeze_windows.c
-_FILTERS = {"uuid": _c.uuid}
 _BATCH = 200
 """Services in one statement: databases limit its parameters, and each service may have 60 windows of its own."""
 _WAITING = sa.select(actions.c.service_uuid).where(
@@ -34,13 +30,13 @@ class SqlFreezeWindows(StorePart, FreezeWindows):
     """FreezeWindows of tutumd.ports."""
 
     def freeze_windows(self, viewer: User, query: Query) -> Page[FreezeWindow]:
-        filters = dict(query.filters)
+        filters: dict[str, Filter] = {
+            "uuid": _c.uuid,
+            "service": lambda uuid: _acts_on_visible(viewer).where(services.c.uuid == uuid).exists(),
+        }
         found = select_windows().where(_is_visible(viewer))
-        if service_uuid := filters.pop("service", None):
-            found = found.where(_acts_on_visible(viewer).where(services.c.uuid == service_uuid.lower()).exists())
-        page = replace(query, filters=filters)
         with self._database.read() as connection:
-            return read_page(connection, found, page, [_c.seq], self._read_windows, _FILTERS)
+            return read_page(connection, found, query, [_c.seq], self._read_windows, filters)
 
     def add_freeze_window(self, viewer: User, new: NewFreezeWindow) -> FreezeWindow:
         now = self._clock()
@@ -101,8 +97,11 @@ def _make_room(connection: sa.Connection, viewer: User, new: NewFreezeWindow, no
     """Raise ConflictError if the viewer and the admins have `MAX_WINDOWS` for the same subject. If there are that many,
     remove those that are over.
     """
-    same = (_c.service_uuid.is_not_distinct_from(new.service_uuid), _c.stack.is_not_distinct_from(new.stack))
-    others = select_windows().where(*same, sa.or_(users.c.is_admin, users.c.uuid == viewer.uuid))
+    others = select_windows().where(
+        _c.service_uuid.is_not_distinct_from(new.service_uuid),
+        _c.stack.is_not_distinct_from(new.stack),
+        sa.or_(users.c.is_admin, users.c.uuid == viewer.uuid),
+    )
     windows = [window_from(row) for row in connection.execute(others)]
     if len(windows) >= MAX_WINDOWS:
         over = [window.uuid for window in windows if is_over(window, now)]

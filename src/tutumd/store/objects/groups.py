@@ -11,10 +11,8 @@ from tutumd.model import ActionState, NewHandler, Page, Query, Reference, User
 from tutumd.model import groups as model
 from tutumd.store.objects.action_rows import actions_from, select_actions
 from tutumd.store.objects.row_mapping import Row, read_one, read_page, visible_to
-from tutumd.store.sql.wakeup import StorePart
-from tutumd.store.tables.accounts import users
-from tutumd.store.tables.actions import actions, group_calls
-from tutumd.store.tables.services import groups, handlers, services
+from tutumd.store.sql import StorePart
+from tutumd.store.tables import actions, group_calls, groups, handlers, services, users
 
 IMAGE = "image"
 """Key of the selector's glob in the stored options of a group: the evaluation of a call reads it."""

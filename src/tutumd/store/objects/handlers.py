@@ -26,17 +26,14 @@ from tutumd.store.objects.groups import IMAGE, check_selector, group_columns, gr
 from tutumd.store.objects.issuers import name_issuers
 from tutumd.store.objects.row_mapping import Row, read_one, read_page, read_service, value_from, visible_to
 from tutumd.store.queue.snapshots import lock_services
-from tutumd.store.sql.dialect import insert
-from tutumd.store.sql.wakeup import StorePart
-from tutumd.store.tables.accounts import users
-from tutumd.store.tables.actions import deliveries
-from tutumd.store.tables.schema import new_uuid
-from tutumd.store.tables.services import groups, handlers, services
+from tutumd.store.sql import StorePart, insert
+from tutumd.store.tables import deliveries, groups, handlers, new_uuid, services, users
 from tutumd.store.upkeep import delivery_log
 
-_NAMES = ("uuid", "service_uuid", "options", "version", "uses", "old_uuid", "old_until")
 _CALLABLE = (
-    sa.select(*(handlers.c[name] for name in _NAMES))
+    sa.select(
+        *(handlers.c[name] for name in ("uuid", "service_uuid", "options", "version", "uses", "old_uuid", "old_until"))
+    )
     .outerjoin(services, services.c.uuid == handlers.c.service_uuid)
     .where(sa.or_(handlers.c.service_uuid.is_(None), sa.not_(services.c.terminated)), handlers.c.group_seq.is_(None))
 )
@@ -65,12 +62,11 @@ class SqlHandlers(StorePart):
         uuids, now = [uuid for _, uuid in paths], self._clock()
         is_called = sa.or_(handlers.c.uuid.in_(uuids), handlers.c.old_uuid.in_(uuids))
         found: dict[HandlerPath, EvaluationNeeded] = {}
-        with self._database.read() as connection:
-            for row in connection.execute(_CALLABLE.where(is_called)):
-                needed = EvaluationNeeded(options=json.loads(row.options), version=row.version, uses=row.uses)
-                found[row.service_uuid or "", row.uuid] = needed
-                if row.old_until is not None and row.old_until > now:
-                    found[row.service_uuid or "", row.old_uuid] = needed
+        for row in self._database.fetch(_CALLABLE.where(is_called)):
+            needed = EvaluationNeeded(options=json.loads(row.options), version=row.version, uses=row.uses)
+            found[row.service_uuid or "", row.uuid] = needed
+            if row.old_until is not None and row.old_until > now:
+                found[row.service_uuid or "", row.old_uuid] = needed
         return found
 
     def add_handlers(self, viewer: User, service_uuid: str, entries: Sequence[NewHandler]) -> tuple[Handler, ...]:
@@ -135,7 +131,11 @@ class SqlHandlers(StorePart):
                 connection.execute(sa.update(groups).where(of_group).values(group_columns(new)))
             name_issuers(connection, [new.options])
             self._record_handlers(
-                connection, viewer, AuditEvent.HANDLER_CHANGED, [handler], _changed_fields(handler, new)
+                connection,
+                viewer,
+                AuditEvent.HANDLER_CHANGED,
+                [handler],
+                audit.describe_changes(_fields(handler), _fields(new)),
             )
             changed_handler = self._read_handler(connection, viewer, service_uuid, uuid)
             if (keeps_names_apart or handler.is_group) and new.name != handler.name:
@@ -261,10 +261,8 @@ def _refuse_twin(connection: sa.Connection, handler: Handler) -> None:
             raise ConflictError(f"{kind} {twin}{place} has the name {handler.name!r}: choose another name")
 
 
-def _changed_fields(before: NewHandler, after: NewHandler) -> str:
-    """Return the names of the fields that differ, without their values: some are secrets."""
-    old, new = ({"name": each.name, **group_columns(each), **each.options} for each in (before, after))
-    return "changed: " + (", ".join(sorted(n for n in old | new if old.get(n) != new.get(n))) or "nothing")
+def _fields(handler: NewHandler) -> dict[str, object]:
+    return {"name": handler.name, **group_columns(handler), **handler.options}
 
 
 def _handler_from(row: Row, recent_calls: int, last_call: datetime | None, now: datetime) -> Handler:

@@ -15,8 +15,7 @@ from tutumd.store.objects import audit
 from tutumd.store.objects.action_rows import first_handler
 from tutumd.store.objects.row_mapping import join_shown_handlers, value_from
 from tutumd.store.queue.snapshots import fit
-from tutumd.store.tables.actions import RUNNING, actions
-from tutumd.store.tables.services import handlers, service_images
+from tutumd.store.tables import RUNNING, actions, handlers, service_images
 
 MAX_IMAGES = 20
 """The newest rows of a service that are kept, besides the `previous` of the newest row."""

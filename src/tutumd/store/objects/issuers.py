@@ -8,10 +8,8 @@ import sqlalchemy as sa
 
 from tutumd.model.issuers import FETCH_EVERY, REFETCH_AFTER, IssuerKeys
 from tutumd.store.objects.row_mapping import value_from
-from tutumd.store.sql.dialect import insert
-from tutumd.store.sql.wakeup import NOTIFICATIONS, StorePart
-from tutumd.store.tables.notifications import issuers
-from tutumd.store.tables.services import handlers
+from tutumd.store.sql import NOTIFICATIONS, StorePart, insert
+from tutumd.store.tables import handlers, issuers
 
 # The text of an option as `json.dumps` writes it. URLs of issuers have no `%`, and `_` may match another character.
 _OPTION = sa.literal('%"issuer": "') + issuers.c.url + '"%'

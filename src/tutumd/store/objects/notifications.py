@@ -1,37 +1,46 @@
 """The store's notification targets and notifications, for the application."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
 
 from tutumd.errors import ConflictError, about
-from tutumd.model import AuditEvent, Page, Query, User
-from tutumd.model.notifications import (
+from tutumd.model import (
     MAX_PENDING,
+    AuditEvent,
     Event,
     NewTarget,
     Notification,
     NotificationState,
+    Page,
+    Query,
     Target,
     TargetKind,
+    User,
 )
 from tutumd.ports.notifications import Targets
 from tutumd.store.objects import audit
 from tutumd.store.objects.accounts import check_targets
-from tutumd.store.objects.row_mapping import Row, check_scope, read_one, read_page, value_from, visible_to
+from tutumd.store.objects.row_mapping import Filter, Row, check_scope, read_one, read_page, value_from, visible_to
 from tutumd.store.queue.outbox import IN_SCOPE, about_target, new_row
 from tutumd.store.queue.payloads import payload_of
-from tutumd.store.sql.wakeup import NOTIFICATIONS, StorePart
-from tutumd.store.tables.accounts import users
-from tutumd.store.tables.actions import LIVE, actions
-from tutumd.store.tables.notifications import DEAD, PENDING, notifications, repeats, targets
-from tutumd.store.tables.schema import EPOCH, new_uuid
-from tutumd.store.tables.services import services
+from tutumd.store.sql import NOTIFICATIONS, StorePart
+from tutumd.store.tables import (
+    DEAD,
+    EPOCH,
+    LIVE,
+    PENDING,
+    actions,
+    new_uuid,
+    notifications,
+    repeats,
+    services,
+    targets,
+    users,
+)
 
-_TARGET_FILTERS = {"uuid": targets.c.uuid, "name": targets.c.name}
 _FILTERS = {
     "uuid": notifications.c.uuid,
     "state": notifications.c.state,
@@ -46,22 +55,27 @@ IS_REPLACED = sa.exists().where(
     _newer.c.seq > notifications.c.seq,
 )
 """A newer status of the same commit was queued: an older one must not be sent after it."""
-_IS_LIVE = sa.exists().where(actions.c.uuid == notifications.c.action_uuid, LIVE)
-_MAY_FOLLOW = sa.and_(~IS_REPLACED, sa.or_(notifications.c.event != Event.ACTION_STARTED.value, _IS_LIVE))
+_MAY_FOLLOW = sa.and_(
+    ~IS_REPLACED,
+    sa.or_(
+        notifications.c.event != Event.ACTION_STARTED.value,
+        sa.exists().where(actions.c.uuid == notifications.c.action_uuid, LIVE),
+    ),
+)
 
 
 class SqlTargets(StorePart, Targets):
     """Targets of tutumd.ports."""
 
     def targets(self, viewer: User, query: Query) -> Page[Target]:
-        filters = dict(query.filters)
+        filters: dict[str, Filter] = {
+            "uuid": targets.c.uuid,
+            "name": targets.c.name,
+            "service": lambda uuid: sa.exists().where(services.c.uuid == uuid, visible_to(viewer), IN_SCOPE),
+        }
         found = select_targets().where(_is_visible(viewer))
-        if service_uuid := filters.pop("service", None):
-            covered = sa.exists().where(services.c.uuid == service_uuid.lower(), visible_to(viewer), IN_SCOPE)
-            found = found.where(covered)
-        page = replace(query, filters=filters)
         with self._database.read() as connection:
-            return read_page(connection, found, page, [targets.c.seq], partial(map, target_from), _TARGET_FILTERS)
+            return read_page(connection, found, query, [targets.c.seq], partial(map, target_from), filters)
 
     def target(self, viewer: User, uuid: str) -> Target:
         with self._database.read() as connection:
@@ -72,8 +86,9 @@ class SqlTargets(StorePart, Targets):
         with self._database.write() as connection:
             check_targets(connection, viewer.uuid, added=1)
             _check(connection, viewer, new, None)
-            row = {"uuid": uuid, "user_uuid": viewer.uuid, "created": now, **_columns(new)}
-            connection.execute(sa.insert(targets).values(row))
+            connection.execute(
+                sa.insert(targets).values(uuid=uuid, user_uuid=viewer.uuid, created=now, **_columns(new))
+            )
             return self._record(connection, viewer, AuditEvent.TARGET_CREATED, uuid)
 
     def change_target(self, viewer: User, uuid: str, change: Callable[[Target], NewTarget]) -> Target:
@@ -83,7 +98,7 @@ class SqlTargets(StorePart, Targets):
             new = change(target_from(row))
             _check(connection, viewer, new, row)
             values = _columns(new)
-            changed = sorted(name for name, value in values.items() if value != getattr(row, name))
+            details = audit.describe_changes({name: getattr(row, name) for name in values}, values)
             if new.enabled and not row.enabled:
                 values |= {"disabled_reason": "", "deaths": 0, "failures": 0}
                 # While it was disabled, nobody queued the statuses that replace these.
@@ -93,7 +108,6 @@ class SqlTargets(StorePart, Targets):
             # The next failure is told at once: the target may have another scope, or another receiver.
             connection.execute(sa.delete(repeats).where(repeats.c.target_seq == row.seq))
             woken.add(NOTIFICATIONS)
-            details = f"changed: {', '.join(changed) or 'nothing'}"
             return self._record(connection, viewer, AuditEvent.TARGET_CHANGED, uuid, details)
 
     def delete_target(self, viewer: User, uuid: str) -> None:
@@ -135,19 +149,27 @@ class SqlTargets(StorePart, Targets):
                     raise ConflictError("the status is not sent again, because a newer one of the commit replaces it")
                 raise ConflictError(f"the notification is {notification.state}: only a dead one can be sent again")
             woken.add(NOTIFICATIONS)
-            uuid_of_target, details = notification.target_uuid, f"notification {uuid}"
-            self._record(connection, viewer, AuditEvent.NOTIFICATION_RETRIED, uuid_of_target, details)
+            self._record(
+                connection,
+                viewer,
+                AuditEvent.NOTIFICATION_RETRIED,
+                notification.target_uuid,
+                f"notification {uuid}",
+            )
             return _read_notification(connection, viewer, uuid)
 
     def retry_dead(self, viewer: User, target_uuid: str) -> int:
         with self._wakeup.write(self._database) as (connection, woken):
             row = _read(connection, viewer, target_uuid, locks=True)
-            of_target = sa.select(notifications.c.seq).where(notifications.c.target_seq == row.seq, DEAD)
-            newest = of_target.order_by(notifications.c.seq.desc()).limit(max(0, MAX_PENDING - row.pending))
+            newest = (
+                sa.select(notifications.c.seq)
+                .where(notifications.c.target_seq == row.seq, DEAD)
+                .order_by(notifications.c.seq.desc())
+                .limit(max(0, MAX_PENDING - row.pending))
+            )
             number = self._queue_again(connection, notifications.c.seq.in_(newest))
             woken.add(NOTIFICATIONS)
-            details = f"notifications: {number}"
-            self._record(connection, viewer, AuditEvent.NOTIFICATION_RETRIED, target_uuid, details)
+            self._record(connection, viewer, AuditEvent.NOTIFICATION_RETRIED, target_uuid, f"notifications: {number}")
             return number
 
     def _queue_again(self, connection: sa.Connection, which: sa.ColumnElement[bool]) -> int:
@@ -237,9 +259,13 @@ def _columns(new: NewTarget) -> dict[str, Any]:
 
 
 def _select_notifications(viewer: User) -> sa.Select[Any]:
-    target_columns = (targets.c.uuid.label("target_uuid"), targets.c.name.label("target_name"))
     return (
-        sa.select(notifications, *target_columns, services.c.full_name)
+        sa.select(
+            notifications,
+            targets.c.uuid.label("target_uuid"),
+            targets.c.name.label("target_name"),
+            services.c.full_name,
+        )
         .join(targets, targets.c.seq == notifications.c.target_seq)
         .outerjoin(services, services.c.uuid == notifications.c.service_uuid)
         .where(_is_visible(viewer))

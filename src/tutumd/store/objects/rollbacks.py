@@ -26,15 +26,14 @@ from tutumd.store.objects.image_rows import read_history
 from tutumd.store.objects.row_mapping import read_service, visible_to
 from tutumd.store.queue import holds
 from tutumd.store.queue.snapshots import cancel_pending
-from tutumd.store.sql.wakeup import ENDS
-from tutumd.store.tables.actions import LIVE, actions
-from tutumd.store.tables.services import service_holds
+from tutumd.store.sql import ENDS
+from tutumd.store.tables import LIVE, actions, service_holds
 
 _MAX_HELD = 100
 
 
 class SqlRollbacks(SqlActions):
-    """The part of Store in tutumd.ports about actions, images, rollbacks and holds."""
+    """The part of Store in tutumd.ports about services, actions, images, rollbacks and holds."""
 
     def images(self, viewer: User, service_uuid: str) -> tuple[ServiceImage, ...]:
         with self._database.read() as connection:
@@ -167,8 +166,11 @@ def _supersede(
     is returned, and request the end of a running one.
     """
     c = actions.c
-    found = sa.select(c.uuid, c.image).where(c.service_uuid == service_uuid, LIVE, c.verb == Verb.ROLLBACK.value)
-    rollbacks = connection.execute(found.where(sa.not_(c.cancel))).all()
+    rollbacks = connection.execute(
+        sa.select(c.uuid, c.image).where(
+            c.service_uuid == service_uuid, LIVE, c.verb == Verb.ROLLBACK.value, sa.not_(c.cancel)
+        )
+    ).all()
     equal = next((row.uuid for row in rollbacks if read_wanted(row.image).number == target.number), None)
     is_superseded = c.verb.in_([Verb.REDEPLOY.value, Verb.ROLLBACK.value])
     others = sa.and_(c.service_uuid == service_uuid, is_superseded, c.uuid.is_distinct_from(equal))

@@ -1,6 +1,7 @@
 """Rows of services and containers, the values read from them, and pages of values."""
 
 import json
+import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
@@ -25,12 +26,12 @@ from tutumd.model import (
     User,
     Verb,
 )
-from tutumd.store.tables.accounts import users
-from tutumd.store.tables.actions import actions
-from tutumd.store.tables.services import containers, handlers, service_holds, services
+from tutumd.store.tables import actions, containers, handlers, service_holds, services, users
 
 Row = sa.Row[Any]
 T = TypeVar("T")
+Filter = sa.ColumnElement[Any] | Callable[[str], sa.ColumnElement[bool]]
+"""The column with which the value of a filter is compared, or a function that returns the condition of a UUID."""
 
 _STATE_BY_VERB = {
     Verb.REDEPLOY: ServiceState.REDEPLOYING,
@@ -131,15 +132,13 @@ def read_service(connection: sa.Connection, viewer: User | None, uuid: str, now:
         NotFoundError: It does not exist, or the viewer may not see it.
     """
     if viewer is None:
-        row = read_one(connection, _select_any_service(), {"service_uuid": uuid})
+        row = read_one(connection, _ANY_SERVICE, {"service_uuid": uuid})
     else:
         row = read_one(connection, select_services(viewer).where(services.c.uuid == uuid))
     return service_from(row, present_containers(connection, [uuid]).get(uuid, ()), now)
 
 
-@cache
-def _select_any_service() -> sa.Select[Any]:
-    return select_services(None).where(services.c.uuid == sa.bindparam("service_uuid"))
+_ANY_SERVICE = select_services(None).where(services.c.uuid == sa.bindparam("service_uuid"))
 
 
 called_handlers = handlers.alias("called")
@@ -224,14 +223,13 @@ def read_page(
     query: Query,
     order: Sequence[sa.ColumnElement[Any]],
     make_values: Callable[[Sequence[sa.Row[Any]]], Iterable[T]],
-    filters: Mapping[str, sa.ColumnElement[Any]] | None = None,
+    filters: Mapping[str, Filter] | None = None,
 ) -> Page[T]:
     """Return one page of a statement's rows.
 
     Args:
         make_values: Function from the rows of the page to values.
-        filters: Columns by the names of filters, without suffixes such as `__gte`; None: the query's filters are
-            ignored.
+        filters: Filters by their names, without suffixes such as `__gte`; None: the query's filters are ignored.
     """
     if filters is not None:
         statement = statement.where(*conditions(query.filters, filters))
@@ -244,23 +242,22 @@ def count(connection: sa.Connection, statement: sa.Select[Any]) -> int:
     return int(connection.execute(sa.select(sa.func.count()).select_from(statement.subquery())).scalar_one())
 
 
-def conditions(
-    filters: Mapping[str, str], columns: Mapping[str, sa.ColumnElement[Any]]
-) -> Iterator[sa.ColumnElement[bool]]:
-    """Yield the conditions of filters. `columns` is as in `read_page`."""
-    return (_condition(name, value, columns) for name, value in filters.items())
+def conditions(values: Mapping[str, str], filters: Mapping[str, Filter]) -> Iterator[sa.ColumnElement[bool]]:
+    """Yield the conditions that the values of filters mean. `filters` is as in `read_page`."""
+    for name, value in values.items():
+        stem, _, suffix = name.rpartition("__")
+        wanted = filters[name] if name in filters else filters[stem]
+        compare, parse = _COMPARISONS.get(suffix, (operator.eq, _PARSERS.get(name, str)))
+        yield wanted(value.lower()) if callable(wanted) else compare(wanted, parse(value))
 
 
-def _condition(name: str, value: str, columns: Mapping[str, sa.ColumnElement[Any]]) -> sa.ColumnElement[bool]:
-    column, _, suffix = name.rpartition("__")
-    if suffix == "startswith":
-        return columns[column].startswith(value.lower(), autoescape=True)
-    if suffix == "lt":
-        return columns[column] < int(value)
-    if suffix == "gte":
-        return columns[column] >= datetime.fromisoformat(value)
-    if suffix == "lte":
-        return columns[column] <= datetime.fromisoformat(value)
-    if name == "handler":
-        return columns[name] == int(value)
-    return columns[name] == (value.lower() if name in ("uuid", "service", "object") else value)
+_COMPARISONS: Mapping[str, tuple[Callable[[Any, Any], sa.ColumnElement[bool]], Callable[[str], Any]]] = {
+    "startswith": (lambda column, value: column.startswith(value, autoescape=True), str.lower),
+    "lt": (operator.lt, int),
+    "gte": (operator.ge, datetime.fromisoformat),
+    "lte": (operator.le, datetime.fromisoformat),
+}
+_PARSERS: Mapping[str, Callable[[str], Any]] = {
+    **dict.fromkeys(("uuid", "service", "object"), str.lower),
+    "handler": int,
+}

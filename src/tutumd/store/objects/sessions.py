@@ -13,9 +13,8 @@ from tutumd.errors import NotFoundError, UnavailableError
 from tutumd.model import Access, AuditEvent, NewSession, Origin, Scope, Session, User, Via
 from tutumd.store.objects import audit
 from tutumd.store.objects.row_mapping import Row, value_from
-from tutumd.store.sql.wakeup import StorePart
-from tutumd.store.tables.accounts import api_keys, login_links, sessions, users
-from tutumd.store.tables.schema import storable
+from tutumd.store.sql import StorePart
+from tutumd.store.tables import api_keys, login_links, sessions, storable, users
 
 NOTE_AFTER = timedelta(minutes=5)
 """Maximum delay of `last_used` and `last_seen`: not every request writes."""
@@ -63,11 +62,9 @@ class SqlSessions(StorePart):
     def session_users(self, token_sha256s: Sequence[str]) -> Mapping[str, User]:
         return {row.token_sha256: _session_user(row) for row in self._live_sessions(token_sha256s)}
 
-    def _live_sessions(self, token_sha256s: Sequence[str]) -> list[Row]:
-        now = self._clock()
-        with self._database.read() as connection:
-            rows = connection.execute(_SELECT_USER.where(sessions.c.token_sha256.in_(token_sha256s))).all()
-        return [row for row in rows if row.session_expires > now and (row.key_expires is None or row.key_expires > now)]
+    def _live_sessions(self, token_sha256s: Sequence[str]) -> Sequence[Row]:
+        now, is_named = self._clock(), sessions.c.token_sha256.in_(token_sha256s)
+        return self._database.fetch(_SELECT_USER.where(is_named, sessions.c.expires > now, is_valid(now)))
 
     def sessions(self, user_name: str) -> tuple[Session, ...]:
         now = self._clock()
@@ -75,12 +72,10 @@ class SqlSessions(StorePart):
             sa.select(sessions, sessions.c.seq.label("number"), users.c.name.label("user_name"))
             .join(users, users.c.uuid == sessions.c.user_uuid)
             .outerjoin(api_keys, api_keys.c.key_sha256 == sessions.c.key_sha256)
-            .where(users.c.name == user_name, sessions.c.expires > now)
-            .where(sa.or_(api_keys.c.expires.is_(None), api_keys.c.expires > now))
+            .where(users.c.name == user_name, sessions.c.expires > now, is_valid(now))
             .order_by(sessions.c.seq.desc())
         )
-        with self._database.read() as connection:
-            return tuple(value_from(row, Session) for row in connection.execute(statement))
+        return tuple(value_from(row, Session) for row in self._database.fetch(statement))
 
     def end_sessions(self, user: User, number: int | None = None) -> int:
         which = sa.true() if number is None else sessions.c.seq == number
@@ -114,17 +109,6 @@ class SqlSessions(StorePart):
 
 def _begin(connection: sa.Connection, user: User, new: NewSession, now: datetime) -> int:
     access = user.access
-    row = {
-        "token_sha256": new.token_sha256,
-        "user_uuid": user.uuid,
-        "key_sha256": access.key_sha256,
-        "credential": access.credential,
-        "created": now,
-        "last_seen": now,
-        "expires": new.expires,
-        "address": access.address[:64],
-        "user_agent": storable(access.user_agent)[:512],
-    }
     connection.execute(sa.delete(sessions).where(sessions.c.expires <= now))
     # Of two sessions that begin at the same time, the second sees the first and ends the oldest.
     connection.execute(sa.select(users.c.uuid).where(users.c.uuid == user.uuid).with_for_update(key_share=True))
@@ -132,7 +116,21 @@ def _begin(connection: sa.Connection, user: User, new: NewSession, now: datetime
     if before is not None:
         former = _session_user(before, address=access.address, user_agent=access.user_agent)
         _end(connection, former, now, sessions.c.seq == before.session)
-    number = connection.execute(sa.insert(sessions).values(row).returning(sessions.c.seq)).scalar_one()
+    number = connection.execute(
+        sa.insert(sessions)
+        .values(
+            token_sha256=new.token_sha256,
+            user_uuid=user.uuid,
+            key_sha256=access.key_sha256,
+            credential=access.credential,
+            created=now,
+            last_seen=now,
+            expires=new.expires,
+            address=access.address[:64],
+            user_agent=storable(access.user_agent)[:512],
+        )
+        .returning(sessions.c.seq)
+    ).scalar_one()
     same_key = sessions.c.key_sha256.is_not_distinct_from(access.key_sha256)
     for alike, most in ((same_key, MAX_SESSIONS), (sa.true(), MAX_SESSIONS_OF_USER)):
         oldest_kept = (
@@ -161,7 +159,6 @@ _SELECT_USER: sa.Select[Any] = (
     sa.select(
         users,
         sessions.c.seq.label("session"),
-        sessions.c.expires.label("session_expires"),
         sessions.c.last_seen,
         sessions.c.token_sha256,
         sessions.c.credential,
@@ -173,6 +170,11 @@ _SELECT_USER: sa.Select[Any] = (
 )
 
 
+def is_valid(now: datetime) -> sa.ColumnElement[bool]:
+    """Return the condition that an API key, or a session without one, has not expired."""
+    return sa.or_(api_keys.c.expires.is_(None), api_keys.c.expires > now)
+
+
 def _session_user(row: Row, **came: str) -> User:
     return user_from(row, via=Via.PAGE, credential=row.credential, session=row.session, **came)
 
@@ -181,15 +183,18 @@ def user_from(row: Row, **access: Any) -> User:
     """Return the user of a row that has `KEY_COLUMNS`, with the rights of the key; null: all rights. `access` describes
     how the user signed in.
     """
-    rights = Access(
-        scope=Scope(row.scope) if row.scope else Scope.ADMIN,
-        service_uuid=row.service_uuid,
-        stack=row.stack,
-        expires=row.key_expires,
-        key_sha256=row.key_sha256,
-        **access,
+    return value_from(
+        row,
+        User,
+        access=Access(
+            scope=Scope(row.scope) if row.scope else Scope.ADMIN,
+            service_uuid=row.service_uuid,
+            stack=row.stack,
+            expires=row.key_expires,
+            key_sha256=row.key_sha256,
+            **access,
+        ),
     )
-    return value_from(row, User, access=rights)
 
 
 def find_user(connection: sa.Connection, name: str) -> User:

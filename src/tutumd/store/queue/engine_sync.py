@@ -14,11 +14,8 @@ from tutumd.model import EngineInfo, ImageFacts, ServiceSnapshot
 from tutumd.store.objects import image_rows
 from tutumd.store.objects.row_mapping import Row
 from tutumd.store.queue import snapshots as snapshot_rows
-from tutumd.store.sql.dialect import insert_missing
-from tutumd.store.sql.wakeup import StorePart
-from tutumd.store.tables.actions import LIVE, actions
-from tutumd.store.tables.schema import meta
-from tutumd.store.tables.services import discoveries, handlers, pulled_images, services
+from tutumd.store.sql import StorePart, insert_missing
+from tutumd.store.tables import LIVE, actions, discoveries, handlers, meta, pulled_images, services
 
 SYNC_BATCH = 5
 """Services stored in one transaction. A long transaction would delay calls and the discovery of other workers.
@@ -37,8 +34,7 @@ class SqlEngineSync(StorePart):
     """The services part of Queue in tutumd.ports."""
 
     def revisions(self, engine_name: str) -> Mapping[str, int]:
-        with self._database.read() as connection:
-            return {row.selector: row.revision for row in connection.execute(_select_rows(engine_name))}
+        return {row.selector: row.revision for row in self._database.fetch(_select_rows(engine_name))}
 
     def installation(self) -> str:
         with self._database.write() as connection:
@@ -47,8 +43,7 @@ class SqlEngineSync(StorePart):
 
     def pulled_images(self, engine_name: str) -> frozenset[str]:
         c = pulled_images.c
-        with self._database.read() as connection:
-            return frozenset(connection.execute(sa.select(c.image).where(c.engine == engine_name)).scalars())
+        return frozenset(row.image for row in self._database.fetch(sa.select(c.image).where(c.engine == engine_name)))
 
     def image_history(self, service_uuid: str) -> Sequence[ImageFacts]:
         with self._database.read() as connection:
@@ -87,7 +82,13 @@ class SqlEngineSync(StorePart):
                 is_complete = False
         if forgettable:
             with self._database.write() as connection:
-                _forget(connection, engine.name, forgettable, now - FORGET_AFTER)
+                these = services.c.uuid.in_(forgettable)
+                # Lock first, so that a new handler or action waits, then check again.
+                connection.execute(
+                    sa.select(services.c.uuid).where(these).order_by(services.c.uuid).with_for_update()
+                ).all()
+                still = _find_forgettable(connection, engine.name, now - FORGET_AFTER)
+                connection.execute(sa.delete(services).where(these, services.c.uuid.in_(still)))
         return is_complete
 
 
@@ -162,18 +163,6 @@ def _find_forgettable(connection: sa.Connection, engine: str, before: datetime) 
             ~is_busy,
         )
     ).all()
-
-
-def _forget(connection: sa.Connection, engine: str, uuids: Sequence[str], before: datetime) -> None:
-    # Lock first, so that a new handler or action waits, then check again.
-    connection.execute(
-        sa.select(services.c.uuid).where(services.c.uuid.in_(uuids)).order_by(services.c.uuid).with_for_update()
-    ).all()
-    connection.execute(
-        sa.delete(services).where(
-            services.c.uuid.in_(uuids), services.c.uuid.in_(_find_forgettable(connection, engine, before))
-        )
-    )
 
 
 def _insert_service(

@@ -15,9 +15,8 @@ from tutumd.model.groups import OnFailure, Sequence, state_of_call
 from tutumd.store.objects.groups import lines_from, read_states
 from tutumd.store.queue import group_outbox, holds
 from tutumd.store.queue.snapshots import cancel_pending
-from tutumd.store.sql.wakeup import ENDS
-from tutumd.store.tables.actions import action_predecessors, actions, group_calls
-from tutumd.store.tables.services import services
+from tutumd.store.sql import ENDS
+from tutumd.store.tables import action_predecessors, actions, group_calls, services
 
 _AT_ONCE = 200
 """Followers and calls of groups that one transaction settles."""

@@ -14,9 +14,7 @@ from tutumd.model.notifications import TargetKind
 from tutumd.store.objects.groups import lines_from
 from tutumd.store.objects.row_mapping import Row
 from tutumd.store.queue import outbox, payloads
-from tutumd.store.tables.actions import actions, group_calls
-from tutumd.store.tables.notifications import repeats, targets
-from tutumd.store.tables.services import services
+from tutumd.store.tables import actions, group_calls, repeats, services, targets
 
 _MAX_REASON_CHARS = 200
 _ORDER = (ActionState.FAILED, ActionState.CANCELED, ActionState.SUCCESS)

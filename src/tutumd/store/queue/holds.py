@@ -16,11 +16,18 @@ from tutumd.errors import Reason, decode_reasons, encode_reasons
 from tutumd.model import ActionState, Hold, HoldKind, Verb
 from tutumd.model.freeze import FreezeWindow, find_freeze
 from tutumd.store.objects.row_mapping import value_from
-from tutumd.store.sql.dialect import upsert
-from tutumd.store.tables.accounts import users
-from tutumd.store.tables.actions import action_holds, action_predecessors, actions
-from tutumd.store.tables.schema import UtcTime, storable
-from tutumd.store.tables.services import freeze_windows, service_holds, services
+from tutumd.store.sql import upsert
+from tutumd.store.tables import (
+    UtcTime,
+    action_holds,
+    action_predecessors,
+    actions,
+    freeze_windows,
+    service_holds,
+    services,
+    storable,
+    users,
+)
 
 NEVER = datetime(3000, 1, 1, tzinfo=UTC)
 """Due time of an action with an open-ended hold. Database sums of thousands of such times are below 2^63."""
@@ -52,15 +59,19 @@ def hold_service(
 ) -> None:
     """Hold the redeploys of a locked service, instead of its earlier hold. The hold of a rollback stays one."""
     before = connection.execute(_select_holds([service_uuid], now)).first()
-    values = {
-        "service_uuid": service_uuid,
-        "until": until,
-        "reason": storable(reason),
-        "by": by[:255],
-        "since": now,
-        "is_of_rollback": is_of_rollback or bool(before and before.is_of_rollback),
-    }
-    upsert(connection, service_holds, "service_uuid", values)
+    upsert(
+        connection,
+        service_holds,
+        "service_uuid",
+        {
+            "service_uuid": service_uuid,
+            "until": until,
+            "reason": storable(reason),
+            "by": by[:255],
+            "since": now,
+            "is_of_rollback": is_of_rollback or bool(before and before.is_of_rollback),
+        },
+    )
     refresh(connection, [service_uuid], now)
 
 
@@ -81,7 +92,7 @@ def refresh(connection: sa.Connection, service_uuids: Collection[str], now: date
     wanted = _read_wanted(connection, service_uuids, now)
     gone: dict[HoldKind, list[int]] = {}
     new = []
-    rows = connection.execute(_select_pending(), {"service_uuids": list(service_uuids)})
+    rows = connection.execute(_PENDING, {"service_uuids": list(service_uuids)})
     for action_seq, of_action in groupby(rows, key=attrgetter("seq")):
         held = list(of_action)
         after = wanted.get(held[0].service_uuid, {})
@@ -194,26 +205,25 @@ def lasts(table: sa.Table, now: Any) -> sa.ColumnElement[bool]:
     return sa.or_(table.c.until.is_(None), table.c.until > now)
 
 
-@cache
-def _select_pending() -> sa.Select[Any]:
-    """Select the pending redeploys to which holds apply, each with its holds."""
-    h = action_holds.c
-    return (
-        sa.select(actions.c.seq, actions.c.service_uuid, actions.c.due, h.kind, h.until, h.reason, h.by)
-        .outerjoin(action_holds, h.action_seq == actions.c.seq)
-        .where(
-            actions.c.service_uuid.in_(sa.bindparam("service_uuids", expanding=True)),
-            actions.c.state == ActionState.PENDING.value,
-            actions.c.verb == Verb.REDEPLOY.value,
-            sa.not_(actions.c.overrides),
-        )
-        .order_by(actions.c.seq)
+# The pending redeploys to which holds apply, each with its holds.
+_PENDING = (
+    sa.select(
+        actions.c.seq, actions.c.service_uuid, *(action_holds.c[name] for name in ("kind", "until", "reason", "by"))
     )
+    .outerjoin(action_holds, action_holds.c.action_seq == actions.c.seq)
+    .where(
+        actions.c.service_uuid.in_(sa.bindparam("service_uuids", expanding=True)),
+        actions.c.state == ActionState.PENDING.value,
+        actions.c.verb == Verb.REDEPLOY.value,
+        sa.not_(actions.c.overrides),
+    )
+    .order_by(actions.c.seq)
+)
 
 
 def read_freezes(connection: sa.Connection, service_uuids: Collection[str], now: datetime) -> Mapping[str, Hold]:
     """Return the freezes that hold services now, by service. One query, which is cheap if there are no windows."""
-    rows = connection.execute(_select_acting(), {"service_uuids": list(service_uuids)}).all()
+    rows = connection.execute(_ACTING, {"service_uuids": list(service_uuids)}).all()
     if not rows:
         return {}
     # Not with the rows, which are many: a window may act on all services.
@@ -242,14 +252,12 @@ def window_from(row: Any) -> FreezeWindow:
     return value_from(row, FreezeWindow, active_until=None)
 
 
-@cache
-def _select_acting() -> sa.Select[Any]:
-    """Select the windows that act on services."""
-    return (
-        sa.select(services.c.uuid, freeze_windows.c.seq)
-        .select_from(freeze_windows)
-        .join(users, users.c.uuid == freeze_windows.c.user_uuid)
-        .join(services, ACTS_ON)
-        .where(services.c.uuid.in_(sa.bindparam("service_uuids", expanding=True)))
-        .order_by(services.c.uuid, freeze_windows.c.seq)
-    )
+# The windows that act on services.
+_ACTING = (
+    sa.select(services.c.uuid, freeze_windows.c.seq)
+    .select_from(freeze_windows)
+    .join(users, users.c.uuid == freeze_windows.c.user_uuid)
+    .join(services, ACTS_ON)
+    .where(services.c.uuid.in_(sa.bindparam("service_uuids", expanding=True)))
+    .order_by(services.c.uuid, freeze_windows.c.seq)
+)

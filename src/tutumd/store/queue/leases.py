@@ -1,6 +1,6 @@
 """Leases: which actions a worker may claim, updates for the holder of a claim only, and abandoned actions."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -17,12 +17,21 @@ from tutumd.store.objects.action_rows import action_from, select_actions
 from tutumd.store.objects.row_mapping import Row
 from tutumd.store.queue import followers, holds, outbox
 from tutumd.store.queue.snapshots import raise_revision, settle_target
-from tutumd.store.sql.database import Database
-from tutumd.store.sql.dialect import upsert
-from tutumd.store.tables.actions import LIVE, RUNNING, action_lines, actions
-from tutumd.store.tables.notifications import LEASED, notifications
-from tutumd.store.tables.schema import EPOCH, meta, storable
-from tutumd.store.tables.services import discoveries, services, worker_slots
+from tutumd.store.sql import Database, upsert
+from tutumd.store.tables import (
+    EPOCH,
+    LEASED,
+    LIVE,
+    RUNNING,
+    action_lines,
+    actions,
+    discoveries,
+    meta,
+    notifications,
+    services,
+    storable,
+    worker_slots,
+)
 
 _BOOT, _BOOT_ID = "boot", Path("/proc/sys/kernel/random/boot_id")
 
@@ -235,7 +244,7 @@ def claim_oldest(*, are_away: bool) -> sa.UpdateBase:
 
 
 def claim_from(row: Row, service: Service, leftover: Claim | None, lease_now: datetime) -> Claim:
-    """Return the claim on the action of a row of `select_with_leftover`."""
+    """Return the claim on the action of a row of `SELECT_WITH_LEFTOVER`."""
     return Claim(
         action=action_from(row),
         service=service,
@@ -355,22 +364,20 @@ def _describe(connection: sa.Connection, row: Row, admin: str) -> str:
     return "left half done: " + "; ".join(f"{name} {fact}" for name, fact in facts.items() if fact)
 
 
-@cache
-def select_with_leftover() -> sa.Select[Any]:
-    """Select an action to claim, without columns about deliveries, with its service's abandoned action and whether
-    anybody is told of its start.
-    """
-    leftovers = actions.alias("leftovers")
-    uuid = sa.select(leftovers.c.uuid).where(leftovers.c.service_uuid == actions.c.service_uuid, leftovers.c.abandoned)
-    return (
-        select_actions(counts_deliveries=False)
-        .add_columns(uuid.limit(1).scalar_subquery().label("leftover"), outbox.HAS_FORGES.label("has_forges"))
-        .where(actions.c.uuid == sa.bindparam("action_uuid"))
-    )
+_left = actions.alias("leftovers")
+_leftover = sa.select(_left.c.uuid).where(_left.c.service_uuid == actions.c.service_uuid, _left.c.abandoned).limit(1)
+SELECT_WITH_LEFTOVER = (
+    select_actions(counts_deliveries=False)
+    .add_columns(_leftover.scalar_subquery().label("leftover"), outbox.HAS_FORGES.label("has_forges"))
+    .where(actions.c.uuid == sa.bindparam("action_uuid"))
+)
+"""Selects an action to claim, without columns about deliveries, with its service's abandoned action and whether anybody
+is told of its start.
+"""
 
 
 def read_leftover(connection: sa.Connection, row: Row, service: Service) -> Claim | None:
-    """Return the action to clean up before the claimed action of a row of `select_with_leftover`."""
+    """Return the action to clean up before the claimed action of a row of `SELECT_WITH_LEFTOVER`."""
     if row.leftover is None:
         return None
     left = connection.execute(select_actions(counts_deliveries=False).where(actions.c.uuid == row.leftover)).one()
@@ -381,16 +388,4 @@ def read_leftover(connection: sa.Connection, row: Row, service: Service) -> Clai
         attempts=0,
         journal=left.journal,
         is_cancel_requested=True,
-    )
-
-
-def save_leftover(connection: sa.Connection, claim: Claim, journal: Mapping[str, object]) -> None:
-    """Implement `Queue.save_leftover`."""
-    if claim.leftover is None:
-        return
-    update_claimed(connection, claim, token=claim.token)  # only raises LeaseLostError, or excludes others
-    connection.execute(
-        sa.update(actions)
-        .where(actions.c.uuid == claim.leftover.action.uuid)
-        .values(journal=dict(journal), abandoned=bool(journal))
     )

@@ -23,9 +23,8 @@ from tutumd.store.objects.row_mapping import Row
 from tutumd.store.queue import outbox
 from tutumd.store.queue.leases import CLOCK_SKEW, SET_BACK, is_unleased
 from tutumd.store.queue.payloads import read_payload
-from tutumd.store.sql.wakeup import NOTIFICATIONS, StorePart
-from tutumd.store.tables.notifications import LEASED, PENDING, issuers, notifications, targets
-from tutumd.store.tables.schema import EPOCH, UtcTime, storable
+from tutumd.store.sql import NOTIFICATIONS, StorePart
+from tutumd.store.tables import EPOCH, LEASED, PENDING, UtcTime, issuers, notifications, storable, targets
 
 MAX_DEATHS = 10
 """Dead notifications in a row that disable a target."""
@@ -47,10 +46,8 @@ class SqlNotificationQueue(StorePart, NotificationQueue):
     def claim_notifications(self, notifier: str, limit: int, lease: timedelta) -> Sequence[ClaimedNotification]:
         now, lease_now = self._clock(), self._lease_clock()
         due = select_next(lease_now).where(_is_due(now))
-        if self._database.dialect.single_writer:
-            with self._database.read() as connection:
-                if connection.execute(due.limit(1)).first() is None:
-                    return ()
+        if self._database.dialect.single_writer and not self._database.fetch(due.limit(1)):
+            return ()
         with self._database.write() as connection:
             chosen = _lock_targets(connection, due, notifier, limit, lease_now)
             # Now that the targets are locked, nobody else can claim their notifications.
@@ -82,13 +79,19 @@ class SqlNotificationQueue(StorePart, NotificationQueue):
             is_over = next_attempt is None
             state = NotificationState.DEAD if is_over else NotificationState.PENDING
             state = NotificationState.SENT if result.sent else state
-            values = {"state": state.value, "due": next_attempt or notifications.c.due, **_attempt_values(result)}
-            values |= {"ended": None if state is NotificationState.PENDING else now}
+            values = {
+                "state": state.value,
+                "due": next_attempt or notifications.c.due,
+                "ended": None if state is NotificationState.PENDING else now,
+                "attempts": notifications.c.attempts + 1,
+                "last_status": result.status,
+                "error": storable(result.error)[:MAX_ERROR_CHARS],
+                "lease_until": None,
+            }
             if not connection.execute(sa.update(notifications).where(held).values(values)).rowcount:
                 return
             deaths = target.deaths + (is_over and event is not Event.TEST)
-            counts = {"failures": target.failures + 1, "deaths": deaths}
-            counts = {"failures": 0, "deaths": 0} if result.sent else counts
+            counts = {"failures": 0 if result.sent else target.failures + 1, "deaths": 0 if result.sent else deaths}
             connection.execute(sa.update(targets).where(targets.c.seq == target.seq).values(counts))
             if target.enabled and not result.sent and (result.is_gone or deaths >= MAX_DEATHS):
                 woken |= _disable(connection, target, result, now)
@@ -102,21 +105,19 @@ class SqlNotificationQueue(StorePart, NotificationQueue):
             connection.execute(sa.update(notifications).where(held).values(lease_until=None))
 
     def is_needed(self) -> bool:
-        with self._database.read() as connection:
-            return bool(connection.scalar(sa.select(sa.or_(sa.exists(targets.select()), sa.exists(issuers.select())))))
+        return bool(self._database.fetch(sa.union_all(sa.select(targets.c.uuid), sa.select(issuers.c.url)).limit(1)))
 
     def claim_issuer(self) -> str | None:
         now = self._clock()
-        with self._database.read() as connection:
-            url = connection.scalar(sa.select(issuers.c.url).where(must_fetch(now)).limit(1))
-        if url is None:
+        due = self._database.fetch(sa.select(issuers.c.url).where(must_fetch(now)).limit(1))
+        if not due:
             return None
-        this = issuers.c.url == url
+        this = issuers.c.url == due[0].url
         with self._database.write() as connection:
             connection.execute(sa.delete(issuers).where(this, ~IS_NAMED))
             claimed = sa.update(issuers).where(this, must_fetch(now)).values(tried=now, wanted=False)
             is_claimed = connection.execute(claimed).rowcount
-        return url if is_claimed else self.claim_issuer()
+        return str(due[0].url) if is_claimed else self.claim_issuer()
 
     def save_keys(self, url: str, keys: str, error: str) -> None:
         values = {"error": storable(error)} if error else {"error": "", "keys": keys, "fetched": self._clock()}
@@ -128,11 +129,12 @@ class SqlNotificationQueue(StorePart, NotificationQueue):
         due = sa.case((_is_due(now), sa.literal(now, UtcTime)), else_=notifications.c.due)
         free = sa.select(sa.func.min(select_next(lease_now).add_columns(due.label("when")).subquery().c.when))
         leased = sa.select(sa.func.min(notifications.c.lease_until)).where(LEASED)
-        with self._database.read() as connection:
-            # In one statement: between two of them, a notification could be claimed or stored.
-            first, lease_until = connection.execute(sa.select(free.scalar_subquery(), leased.scalar_subquery())).one()
-        ends = [] if lease_until is None else [now + max(timedelta(0), lease_until - lease_now)]
-        return min([*ends, *([] if first is None else [first])], default=None)
+        # In one statement: between two of them, a notification could be claimed or stored.
+        (row,) = self._database.fetch(
+            sa.select(free.scalar_subquery().label("first"), leased.scalar_subquery().label("lease_until"))
+        )
+        end = row.lease_until and now + max(timedelta(0), row.lease_until - lease_now)
+        return min(filter(None, (end, row.first)), default=None)
 
     def wait(self, timeout_s: float) -> None:
         self._wakeup.topics.add(NOTIFICATIONS)
@@ -194,12 +196,6 @@ def _claimed_from(connection: sa.Connection, row: Row, target_row: Row, now: dat
         connection.execute(this_one.values(payload=payload))
     notification = replace(notification_from(row, target), payload=payload)
     return ClaimedNotification(notification=notification, target=target, token=row.token)
-
-
-def _attempt_values(result: SendResult) -> dict[str, Any]:
-    error = storable(result.error)[:MAX_ERROR_CHARS]
-    attempts = notifications.c.attempts + 1
-    return {"attempts": attempts, "last_status": result.status, "error": error, "lease_until": None}
 
 
 def _is_replaced(connection: sa.Connection, held: sa.ColumnElement[bool]) -> bool:

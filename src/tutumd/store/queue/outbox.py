@@ -6,19 +6,23 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.model import ActionState, EngineInfo, ReasonCode, Verb
-from tutumd.model.notifications import MAX_PENDING, Event, NotificationState, TargetKind
+from tutumd.model import MAX_PENDING, ActionState, EngineInfo, Event, NotificationState, ReasonCode, TargetKind, Verb
 from tutumd.store.objects.action_rows import add_line, first_handler
 from tutumd.store.objects.row_mapping import Row
 from tutumd.store.queue import payloads
 from tutumd.store.queue.payloads import payload_of, read_revisions, reason_of
-from tutumd.store.sql.dialect import insert
-from tutumd.store.sql.wakeup import NOTIFICATIONS
-from tutumd.store.tables.accounts import users
-from tutumd.store.tables.actions import actions
-from tutumd.store.tables.notifications import PENDING, notification_totals, notifications, targets
-from tutumd.store.tables.schema import new_uuid
-from tutumd.store.tables.services import handlers, services
+from tutumd.store.sql import NOTIFICATIONS, insert
+from tutumd.store.tables import (
+    PENDING,
+    actions,
+    handlers,
+    new_uuid,
+    notification_totals,
+    notifications,
+    services,
+    targets,
+    users,
+)
 
 OVERFLOW = "overflow: too many notifications of the target were pending, and this was one of the oldest"
 NO_REVISION = (
@@ -111,11 +115,12 @@ def _add_end(connection: sa.Connection, covering: Sequence[Row]) -> set[str]:
     told = choose(connection, ended.state, key, singles, ended.ended, has_recovered=bool(recovered))
     forges = [target for target in covering if target.kind == TargetKind.FORGE]
     forges = forges if ended.verb == Verb.REDEPLOY and ended.started is not None else []
-    if not told and not forges:
-        return set()
     new: list[New] = [(target, event, {"suppressed": suppressed}) for target, event, suppressed in told]
     if forges:
-        new += _list_ends(connection, forges, ended)
+        revisions = read_revisions(connection, ended.action_uuid) or list(filter(None, [ended.image_revision]))
+        if not revisions:
+            add_line(connection, ended.action_uuid, ended.ended, NO_REVISION)
+        new += _list_statuses(connection, forges, _EVENTS[ended.state], revisions)
     return add_new(connection, new, ended.ended, action_uuid=ended.action_uuid, service_uuid=ended.subject)
 
 
@@ -158,25 +163,17 @@ def choose(
 
 
 def _wanting(covering: Sequence[Row], event: Event) -> list[Row]:
-    return [target for target in covering if event.value in target.events]
+    return [target for target in covering if event in target.events]
 
 
 def add_started(connection: sa.Connection, action_uuid: str, now: datetime) -> set[str]:
     """Queue a commit status for each commit of a redeploy that begins, and return the topics to publish."""
-    forges = SELECT_COVERING.where(actions.c.uuid == action_uuid, _FORGE)
-    covering = connection.execute(forges.where(actions.c.verb == Verb.REDEPLOY.value)).all()
+    is_redeploy = sa.and_(actions.c.uuid == action_uuid, actions.c.verb == Verb.REDEPLOY.value)
+    covering = connection.execute(SELECT_COVERING.where(is_redeploy, _FORGE)).all()
     if not covering:
         return set()
     new = _list_statuses(connection, covering, Event.ACTION_STARTED, read_revisions(connection, action_uuid))
     return add_new(connection, new, now, action_uuid=action_uuid, service_uuid=covering[0].subject)
-
-
-def _list_ends(connection: sa.Connection, forges: Sequence[Row], ended: Row) -> list[New]:
-    """Return the commit statuses of a redeploy's end."""
-    revisions = read_revisions(connection, ended.action_uuid) or list(filter(None, [ended.image_revision]))
-    if not revisions:
-        add_line(connection, ended.action_uuid, ended.ended, NO_REVISION)
-    return _list_statuses(connection, forges, _EVENTS[ended.state], revisions)
 
 
 def _list_statuses(
@@ -184,8 +181,12 @@ def _list_statuses(
 ) -> list[New]:
     """Return commit statuses, and remove the older ones of the same commits that nobody has sent."""
     c = notifications.c
-    is_same = sa.and_(c.revision.in_(revisions), c.target_seq.in_([target.seq for target in forges]), PENDING)
-    older = sa.and_(is_same, c.service_uuid == forges[0].subject)
+    older = sa.and_(
+        c.revision.in_(revisions),
+        c.target_seq.in_([target.seq for target in forges]),
+        c.service_uuid == forges[0].subject,
+        PENDING,
+    )
     # A notifier that stores a result has locked the row: wait for the result, and read it.
     connection.execute(sa.select(c.seq).where(older).with_for_update()).all()
     connection.execute(sa.delete(notifications).where(older, c.lease_until.is_(None)))
@@ -221,7 +222,7 @@ def add_engine(connection: sa.Connection, info: EngineInfo, *, was_away: bool | 
         else:
             tells = row is not None and not row.is_over
             payloads.end(connection, of_engine, target)
-        if tells and event.value in target.events:
+        if tells and event in target.events:
             data = {
                 "engine": {"name": info.name, "kind": info.kind},
                 "reason": reason_of(of_engine["reason_code"], info.error) if info.away else reason_of("", ""),
@@ -238,7 +239,7 @@ def add_disabled(connection: sa.Connection, disabled: Row, code: str, text: str,
     new: list[New] = [
         (target, event, {"payload": payload_of(event, now, data)})
         for target in connection.execute(others)
-        if event.value in target.events and target.kind != TargetKind.FORGE
+        if event in target.events and target.kind != TargetKind.FORGE
     ]
     return add_new(connection, new, now)
 
@@ -292,8 +293,11 @@ def _trim(connection: sa.Connection, target_seq: int, now: datetime) -> None:
 
 def count(connection: sa.Connection, kind: object, state: NotificationState, number: int = 1) -> None:
     """Count notifications that were sent or died. Two transactions may update the same row, so each updates it late."""
-    values = {"kind": kind, "state": state.value, "number": number}
-    added = insert(connection, notification_totals).values(values)
-    total = {"number": notification_totals.c.number + number}
     if number:
-        connection.execute(added.on_conflict_do_update(index_elements=["kind", "state"], set_=total))
+        connection.execute(
+            insert(connection, notification_totals)
+            .values(kind=kind, state=state.value, number=number)
+            .on_conflict_do_update(
+                index_elements=["kind", "state"], set_={"number": notification_totals.c.number + number}
+            )
+        )

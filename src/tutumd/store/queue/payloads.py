@@ -9,11 +9,8 @@ import sqlalchemy as sa
 from tutumd.model import MAX_PAYLOAD_BYTES, DeliveryOutcome, Event, encode
 from tutumd.store.objects.action_rows import IS_OF_ACTION
 from tutumd.store.objects.row_mapping import Row, caller_from, join_shown_handlers
-from tutumd.store.sql.dialect import upsert
-from tutumd.store.tables.actions import actions, deliveries
-from tutumd.store.tables.notifications import repeats
-from tutumd.store.tables.schema import storable
-from tutumd.store.tables.services import handlers, services
+from tutumd.store.sql import upsert
+from tutumd.store.tables import actions, deliveries, handlers, repeats, services, storable
 
 MAX_CALLS = 20
 MAX_REVISIONS = 100
@@ -24,17 +21,22 @@ _SELECT_ACTION = (
     .join(services, services.c.uuid == actions.c.service_uuid)
     .where(actions.c.uuid == sa.bindparam("uuid"))
 )
-_TOLD = (DeliveryOutcome.QUEUED.value, DeliveryOutcome.JOINED.value)
-_COUNT = sa.func.count().over().label("count")
-_SHOWN_SEQ = sa.func.coalesce(handlers.c.seq, deliveries.c.handler_seq).label("handler_seq")
 _SELECT_CALLS = (
     join_shown_handlers(
-        sa.select(_SHOWN_SEQ, deliveries.c.received, deliveries.c.tag, deliveries.c.caller, handlers.c.name, _COUNT)
+        sa.select(
+            sa.func.coalesce(handlers.c.seq, deliveries.c.handler_seq).label("handler_seq"),
+            deliveries.c.received,
+            deliveries.c.tag,
+            deliveries.c.caller,
+            handlers.c.name,
+            sa.func.count().over().label("count"),
+        )
         .select_from(actions)
         .join(deliveries, IS_OF_ACTION),
         deliveries.c.handler_seq,
     )
-    .where(actions.c.seq == sa.bindparam("seq"), deliveries.c.outcome.in_(_TOLD))
+    .where(actions.c.seq == sa.bindparam("seq"))
+    .where(deliveries.c.outcome.in_([DeliveryOutcome.QUEUED.value, DeliveryOutcome.JOINED.value]))
     .order_by(deliveries.c.seq.desc())
     .limit(MAX_CALLS)
 )
@@ -64,10 +66,9 @@ def read_payload(connection: sa.Connection, notification: Row, *, include_log: b
     if action is None:
         return None
     calls = connection.execute(_SELECT_CALLS, {"seq": action.seq}).all()
-    is_status = notification.revision is not None
-    own = {"revision": notification.revision} if is_status else {"suppressed": notification.suppressed}
+    name = "suppressed" if notification.revision is None else "revision"
+    data = {**_describe(action, calls), name: getattr(notification, name)}
     log_tail = action.log_tail if include_log else ""
-    data = {**_describe(action, calls), **own}
     return payload_of(Event(notification.event), notification.created, data, log_tail)
 
 
@@ -81,7 +82,7 @@ def _describe(row: Row, calls: Sequence[Row]) -> dict[str, Any]:
             "created": iso(row.created),
             "started": row.started and iso(row.started),
             "ended": row.ended and iso(row.ended),
-            "duration": _duration(row),
+            "duration": row.started and row.ended and max(0.0, round((row.ended - row.started).total_seconds(), 3)),
         },
         "reason": reason_of(row.reason_code, row.reason),
         "image": {"before": row.image_before, "after": row.image_after, "tried": row.image_tried},
@@ -103,21 +104,21 @@ def _describe(row: Row, calls: Sequence[Row]) -> dict[str, Any]:
 
 def read_revisions(connection: sa.Connection, action_uuid: str) -> list[str]:
     """Return the distinct commits that an action's calls deploy, the newest first."""
-    of_action = sa.select(deliveries.c.revision).select_from(actions).join(deliveries, IS_OF_ACTION)
-    distinct = of_action.where(actions.c.uuid == action_uuid, deliveries.c.revision.isnot(None))
-    newest = distinct.group_by(deliveries.c.revision).order_by(sa.func.max(deliveries.c.seq).desc())
-    return list(connection.execute(newest.limit(MAX_REVISIONS)).scalars())
+    newest = (
+        sa.select(deliveries.c.revision)
+        .select_from(actions)
+        .join(deliveries, IS_OF_ACTION)
+        .where(actions.c.uuid == action_uuid, deliveries.c.revision.isnot(None))
+        .group_by(deliveries.c.revision)
+        .order_by(sa.func.max(deliveries.c.seq).desc())
+        .limit(MAX_REVISIONS)
+    )
+    return list(connection.scalars(newest))
 
 
 def reason_of(code: str, text: str) -> dict[str, str]:
     """Return the reason in a payload."""
     return {"code": code, "text": storable(text)[:_MAX_REASON_CHARS]}
-
-
-def _duration(row: Row) -> float | None:
-    if row.started is None or row.ended is None:
-        return None
-    return float(max(0.0, round((row.ended - row.started).total_seconds(), 3)))
 
 
 def iso(at: datetime) -> str:

@@ -18,13 +18,20 @@ from tutumd.store.queue import followers, holds, leases, outbox
 from tutumd.store.queue import snapshots as snapshot_rows
 from tutumd.store.queue.engine_sync import SqlEngineSync
 from tutumd.store.queue.snapshots import lock_services, raise_revision, settle_target
-from tutumd.store.sql.dialect import upsert
-from tutumd.store.sql.wakeup import ENDS
-from tutumd.store.tables.actions import actions
-from tutumd.store.tables.notifications import LEASED, notifications
-from tutumd.store.tables.schema import storable
-from tutumd.store.tables.services import discoveries, engines, requests, services, worker_slots
-from tutumd.store.upkeep import delivery_log, retention
+from tutumd.store.sql import ENDS, upsert
+from tutumd.store.tables import (
+    LEASED,
+    actions,
+    discoveries,
+    engines,
+    notifications,
+    requests,
+    services,
+    storable,
+    worker_slots,
+)
+from tutumd.store.upkeep import retention
+from tutumd.store.upkeep.delivery_log import SqlDeliveryLog
 
 _TRIES = 3
 """Number of searches for an action while other workers claim the found actions, or after a dead worker was found."""
@@ -35,7 +42,7 @@ _FROZEN_AT_ONCE = 500
 """Number of due actions to which a claim applies a freeze window that has begun."""
 
 
-class SqlQueue(SqlEngineSync, Queue):
+class SqlQueue(SqlEngineSync, SqlDeliveryLog, Queue):
     """Queue of tutumd.ports."""
 
     _notified = 0
@@ -66,8 +73,8 @@ class SqlQueue(SqlEngineSync, Queue):
                         sa.select(engines.c.away).where(engines.c.name == info.name).with_for_update()
                     )
                     woken |= outbox.add_engine(connection, info, was_away=was_away, now=now)
-                values = {**asdict(info), "faults": encode_reasons(info.faults)}
-                values |= {"worker": worker, "last_heartbeat": now}
+                faults = encode_reasons(info.faults)
+                values = {**asdict(info), "faults": faults, "worker": worker, "last_heartbeat": now}
                 kept = () if has_looked else ("error", "faults", "away", "note")
                 upsert(connection, engines, "name", values, kept=kept)
                 if slots is not None:
@@ -83,8 +90,7 @@ class SqlQueue(SqlEngineSync, Queue):
     def lease_discovery(self, worker: str, engine_name: str, *, lease: timedelta | None) -> bool:
         now, c = self._lease_clock(), discoveries.c
         is_free = sa.or_(c.worker == worker, c.lease_until <= now)
-        with self._database.read() as connection:
-            is_taken = connection.execute(sa.select(c.worker).where(c.engine == engine_name, ~is_free)).first()
+        is_taken = bool(self._database.fetch(sa.select(c.worker).where(c.engine == engine_name, ~is_free)))
         if is_taken or lease is None:
             return not is_taken
         with self._database.write() as connection:
@@ -133,7 +139,7 @@ class SqlQueue(SqlEngineSync, Queue):
                 if uuid is None:
                     continue
                 raise_revision(connection, service_uuid)
-                row = connection.execute(leases.select_with_leftover(), {"action_uuid": uuid}).one()
+                row = connection.execute(leases.SELECT_WITH_LEFTOVER, {"action_uuid": uuid}).one()
                 service = read_service(connection, None, service_uuid)
                 leftover = leases.read_leftover(connection, row, service)
                 if row.token == 1 and row.has_forges:
@@ -150,8 +156,13 @@ class SqlQueue(SqlEngineSync, Queue):
             leases.update_claimed(connection, claim, journal=dict(journal))
 
     def save_leftover(self, claim: Claim, journal: Mapping[str, object]) -> None:
+        if claim.leftover is None:
+            return
+        left = actions.c.uuid == claim.leftover.action.uuid
         with self._database.write() as connection:
-            leases.save_leftover(connection, claim, journal)
+            # This changes nothing: it raises LeaseLostError, or excludes others.
+            leases.update_claimed(connection, claim, token=claim.token)
+            connection.execute(sa.update(actions).where(left).values(journal=dict(journal), abandoned=bool(journal)))
 
     def save_target(self, claim: Claim, target: int, growth: Growth | None = None) -> None:
         with self._database.write() as connection:
@@ -237,8 +248,9 @@ class SqlQueue(SqlEngineSync, Queue):
             else:
                 image_rows.record_success(connection, claim, outcome, now)
                 if snapshot is None:
-                    unknown = sa.update(services).where(services.c.uuid == service_uuid)
-                    connection.execute(unknown.values(fingerprint=""))
+                    connection.execute(
+                        sa.update(services).where(services.c.uuid == service_uuid).values(fingerprint="")
+                    )
                 else:
                     image_rows.record_seen(connection, service_uuid, snapshot, now)
             woken |= action_totals.count_ended(connection, [claim.action.uuid])
@@ -246,21 +258,14 @@ class SqlQueue(SqlEngineSync, Queue):
     def prune(self, keep: timedelta, limit: int, *, keep_audit: timedelta = timedelta(days=365)) -> bool:
         return retention.prune(self._database, self._clock(), keep, limit, keep_audit)
 
-    def trim_logs(self, limit: int, *, log_rows: int, log_bytes: int) -> bool:
-        return delivery_log.trim(self._database, limit, log_rows=log_rows, log_bytes=log_bytes)
-
-    def count_calls(self) -> bool:
-        return delivery_log.count(self._database, self._clock())
-
     def take_requests(self, engine_names: Sequence[str], limit: int = 100) -> tuple[EngineRequest, ...]:
         # A request for a terminated service expires.
         live = sa.select(services.c.uuid).where(sa.not_(services.c.terminated))
         is_new = sa.and_(
             requests.c.engine.in_(engine_names), sa.not_(requests.c.taken), requests.c.service_uuid.in_(live)
         )
-        with self._database.read() as connection:
-            if connection.execute(sa.select(requests.c.uuid).where(is_new).limit(1)).first() is None:
-                return ()
+        if not self._database.fetch(sa.select(requests.c.uuid).where(is_new).limit(1)):
+            return ()
         with self._database.write() as connection:
             rows = connection.execute(
                 sa.select(requests)

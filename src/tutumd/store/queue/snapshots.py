@@ -13,16 +13,18 @@ import sqlalchemy as sa
 from tutumd.model import ActionState, ContainerSnapshot, ContainerState, ReasonCode, ServiceSnapshot, ServiceState
 from tutumd.store.objects import action_totals
 from tutumd.store.queue import holds
-from tutumd.store.sql.dialect import dialect_of, insert_missing
-from tutumd.store.tables.actions import LIVE, actions
-from tutumd.store.tables.schema import new_uuid, storable
-from tutumd.store.tables.services import (
+from tutumd.store.sql import dialect_of, insert_missing
+from tutumd.store.tables import (
+    LIVE,
+    actions,
     containers,
     freeze_windows,
     handlers,
+    new_uuid,
     service_holds,
     service_images,
     services,
+    storable,
 )
 
 _LOCK_SERVICES = sa.text("SELECT FROM services WHERE uuid = ANY(:uuids) ORDER BY uuid FOR NO KEY UPDATE")

@@ -62,6 +62,11 @@ class Database:
         with self._reported_faults(), self._engine.begin() as connection:
             yield connection
 
+    def fetch(self, statement: sa.Select[Any] | sa.CompoundSelect[Any]) -> Sequence[sa.Row[Any]]:
+        """Return the rows of one statement, in a transaction of its own."""
+        with self.read() as connection:
+            return connection.execute(statement).all()
+
     def connect(self) -> sa.Connection:
         """Open a connection for repeated use with `write`. The caller closes it, also after a failure."""
         with self._reported_faults():

@@ -33,7 +33,13 @@ class Connection(sqlite3.Connection):
 
 
 class Sqlite(Dialect):
-    """A database in a file."""
+    """A database in a file, with its `-wal` and `-shm`.
+
+    A commit to a deleted or replaced file would be lost with the process. SQLite does not notice a replacement ("How To
+    Corrupt An SQLite Database File", 4), so each commit compares the files at the path with the files that the
+    connections opened. All connections must be closed before a connection opens other files. SQLite then leaves the
+    `-wal` of a replaced database in place, and would apply it to the new database.
+    """
 
     single_writer = True
     engine_options: ClassVar[Mapping[str, Any]] = {"connect_args": {"factory": Connection}}
@@ -41,15 +47,17 @@ class Sqlite(Dialect):
     def __init__(self, path: Path) -> None:
         self.path = path
         self._turns = Turns(str(path))
-        self._files = SqliteFiles(str(path))
+        self._paths = (str(path), f"{path}-wal", f"{path}-shm")
+        self._opened: tuple[tuple[int, int] | None, ...] = ()
+        self._connections: WeakSet[Connection] = WeakSet()
 
     def listen(self, engine: sa.Engine) -> None:
         sa.event.listen(engine, "connect", _prepare)
         sa.event.listen(engine, "begin", self._turns.begin)
-        sa.event.listen(engine, "do_connect", self._files.before_connect)
-        sa.event.listen(engine, "connect", lambda opened, _record: self._files.connections.add(opened))
-        sa.event.listen(engine, "close", lambda closed, _record: self._files.connections.discard(closed))
-        sa.event.listen(engine, "close_detached", self._files.connections.discard)
+        sa.event.listen(engine, "do_connect", self._before_connect)
+        sa.event.listen(engine, "connect", lambda opened, _record: self._connections.add(opened))
+        sa.event.listen(engine, "close", lambda closed, _record: self._connections.discard(closed))
+        sa.event.listen(engine, "close_detached", self._connections.discard)
 
     def prepare_writer(self, connection: sa.Connection) -> None:
         connection.connection.cursor().execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
@@ -58,7 +66,11 @@ class Sqlite(Dialect):
         return self._turns.turn()
 
     def after_commit(self) -> None:
-        self._files.check()
+        found = tuple(_identity(path) for path in self._paths)
+        if not self._opened:
+            self._opened = found
+        if found != self._opened:
+            raise FileReplacedError(UNCERTAIN)
 
     def insert(self, table: sa.Table) -> Any:
         return sqlite.insert(table)
@@ -90,6 +102,22 @@ class Sqlite(Dialect):
         path = Path(f"{self.path}-wal")
         return path.stat().st_size if path.exists() else 0
 
+    def _before_connect(self, *_: object) -> None:
+        """Raise FileReplacedError if a connection would create a database, or open another database than the open
+        connections.
+
+        Once no connection is open, the next one may open another database, without the `-wal` and `-shm` of the former
+        database.
+        """
+        database = _identity(self._paths[0])
+        if self._opened and (database is None or (self._connections and database != self._opened[0])):
+            raise FileReplacedError(BUSY)
+        if not self._connections:
+            for path, opened in zip(self._paths[1:], self._opened[1:], strict=False):
+                if database != self._opened[0] and opened is not None and _identity(path) == opened:
+                    os.replace(path, f"{path}.replaced")  # noqa: PTH105 (paths are text here)
+            self._opened = ()
+
 
 def _prepare(connection: Any, _record: object) -> None:
     # Keep the driver from beginning transactions: `Turns.begin` does so, with the right lock.
@@ -114,45 +142,6 @@ def _prepare(connection: Any, _record: object) -> None:
 @compiles(IndexHint, "sqlite")
 def _compile_hint(element: IndexHint, compiler: Any, **options: Any) -> str:
     return str(compiler.process(element.clauses, **options))
-
-
-class SqliteFiles:
-    """Watches the database file with its `-wal` and `-shm`; `connections` are the open connections.
-
-    A commit to a deleted or replaced file would be lost with the process. SQLite does not notice a replacement ("How To
-    Corrupt An SQLite Database File", 4), so each commit compares the files at the path with the files that the
-    connections opened. All connections must be closed before a connection opens other files. SQLite then leaves the
-    `-wal` of a replaced database in place, and would apply it to the new database.
-    """
-
-    def __init__(self, path: str) -> None:
-        self._paths = (path, f"{path}-wal", f"{path}-shm")
-        self._opened: tuple[tuple[int, int] | None, ...] = ()
-        self.connections: WeakSet[Connection] = WeakSet()
-
-    def before_connect(self, *_: object) -> None:
-        """Raise FileReplacedError if a connection would create a database, or open another database than the open
-        connections.
-
-        Once no connection is open, the next one may open another database, without the `-wal` and `-shm` of the former
-        database.
-        """
-        database = _identity(self._paths[0])
-        if self._opened and (database is None or (self.connections and database != self._opened[0])):
-            raise FileReplacedError(BUSY)
-        if not self.connections:
-            for path, opened in zip(self._paths[1:], self._opened[1:], strict=False):
-                if database != self._opened[0] and opened is not None and _identity(path) == opened:
-                    os.replace(path, f"{path}.replaced")  # noqa: PTH105 (paths are text here)
-            self._opened = ()
-
-    def check(self) -> None:
-        """Raise FileReplacedError unless a transaction was committed to the files that are now at the path."""
-        found = tuple(_identity(path) for path in self._paths)
-        if not self._opened:
-            self._opened = found
-        if found != self._opened:
-            raise FileReplacedError(UNCERTAIN)
 
 
 def _identity(path: str) -> tuple[int, int] | None:

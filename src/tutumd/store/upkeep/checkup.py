@@ -14,12 +14,20 @@ from tutumd.errors import UnavailableError
 from tutumd.model import Event, Finding, Level, ok, warning, wrong
 from tutumd.store.objects.figures import read_delay_s
 from tutumd.store.queue.engine_sync import read_installation
-from tutumd.store.sql.database import Database
+from tutumd.store.sql import Database
 from tutumd.store.sql.faults import explain
-from tutumd.store.tables.actions import deliveries
-from tutumd.store.tables.notifications import DEAD, issuers, notifications, targets
-from tutumd.store.tables.schema import EPOCH, HEAD, is_known
-from tutumd.store.tables.services import engines, handlers
+from tutumd.store.tables import (
+    DEAD,
+    EPOCH,
+    HEAD,
+    deliveries,
+    engines,
+    handlers,
+    is_known,
+    issuers,
+    notifications,
+    targets,
+)
 
 DATABASE = "database"
 _CHECKED_BYTES = 500_000_000

@@ -19,11 +19,17 @@ import sqlalchemy as sa
 from tutumd.model import DeliveryOutcome
 from tutumd.store.objects.action_rows import IS_OF_ACTION
 from tutumd.store.objects.row_mapping import Row
-from tutumd.store.sql.database import Database
-from tutumd.store.sql.dialect import dialect_of, json_rows
-from tutumd.store.tables.actions import CHUNK_BITS, actions, deliveries, delivery_chunks, handler_logs
-from tutumd.store.tables.schema import meta, microseconds
-from tutumd.store.tables.services import handlers
+from tutumd.store.sql import StorePart, dialect_of, json_rows
+from tutumd.store.tables import (
+    CHUNK_BITS,
+    actions,
+    deliveries,
+    delivery_chunks,
+    handler_logs,
+    handlers,
+    meta,
+    microseconds,
+)
 
 LAG = timedelta(minutes=1)
 """Only older deliveries are counted on PostgreSQL, where a lower `seq` may be committed after a higher one.
@@ -86,16 +92,27 @@ def recent_calls(connection: sa.Connection, handler_seqs: Sequence[int]) -> dict
     return {seq: (calls, last) for seq, calls, last in rows}
 
 
-def count(database: Database, now: datetime) -> bool:
-    """Count one batch of deliveries, and return whether there may be more."""
-    with database.read() as connection:  # calls do not wait in the meantime
-        start, end = find_batch(connection, now)
-        sums = _read_sums(connection, start, end)
-    if sums:
-        with database.write() as connection:
-            if claim_batch(connection, start, end):
-                _add(connection, sums)
-    return end - start >= BATCH
+class SqlDeliveryLog(StorePart):
+    """The part of Queue in tutumd.ports that counts and files deliveries."""
+
+    def count_calls(self) -> bool:
+        with self._database.read() as connection:  # calls do not wait in the meantime
+            start, end = find_batch(connection, self._clock())
+            sums = _read_sums(connection, start, end)
+        if sums:
+            with self._database.write() as connection:
+                if claim_batch(connection, start, end):
+                    _add(connection, sums)
+        return end - start >= BATCH
+
+    def trim_logs(self, limit: int, *, log_rows: int, log_bytes: int) -> bool:
+        with self._database.read() as connection:
+            exceeded = connection.execute(_select_exceeded(log_rows, log_bytes)).all()
+            rows = list(islice(chain.from_iterable(_find_excess(connection, log, limit) for log in exceeded), limit))
+        if rows:
+            with self._database.write() as connection:
+                delete(connection, rows)
+        return bool(rows)
 
 
 def find_batch(connection: sa.Connection, now: datetime) -> tuple[int, int]:
@@ -185,17 +202,6 @@ def delete(connection: sa.Connection, rows: Sequence[Row]) -> None:
         )
         oldest = sa.select(sa.func.min(deliveries.c.seq)).scalar_subquery()
         connection.execute(sa.delete(delivery_chunks).where(delivery_chunks.c.chunk < oldest // (1 << CHUNK_BITS)))
-
-
-def trim(database: Database, limit: int, *, log_rows: int, log_bytes: int) -> bool:
-    """Delete the oldest deliveries of logs beyond their budget, at most `limit`; as Queue.trim_logs."""
-    with database.read() as connection:
-        exceeded = connection.execute(_select_exceeded(log_rows, log_bytes)).all()
-        rows = list(islice(chain.from_iterable(_find_excess(connection, log, limit) for log in exceeded), limit))
-    if rows:
-        with database.write() as connection:
-            delete(connection, rows)
-    return bool(rows)
 
 
 def _find_excess(connection: sa.Connection, log: Row, limit: int) -> Iterator[Row]:

@@ -8,31 +8,35 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.model.notifications import NotificationState
+from tutumd.model import NotificationState
 from tutumd.store.intake.plain_calls import KEEP_BATCHES
 from tutumd.store.intake.sender_keys import REPEAT_WINDOW, select_dead
 from tutumd.store.objects.audit import select_old
-from tutumd.store.sql.database import Database
-from tutumd.store.tables.accounts import api_keys, audit, login_links, sessions
-from tutumd.store.tables.actions import (
+from tutumd.store.sql import Database
+from tutumd.store.tables import (
     LIVE,
+    PENDING,
     action_lines,
     action_totals,
     actions,
-    deliveries,
-    group_calls,
-    key_counts,
-    sender_keys,
-    stored_batches,
-)
-from tutumd.store.tables.notifications import PENDING, notifications, repeats, targets
-from tutumd.store.tables.services import (
+    api_keys,
+    audit,
     containers,
+    deliveries,
     discoveries,
     engines,
+    group_calls,
+    key_counts,
+    login_links,
+    notifications,
     pulled_images,
+    repeats,
     requests,
+    sender_keys,
     services,
+    sessions,
+    stored_batches,
+    targets,
     worker_slots,
 )
 from tutumd.store.upkeep import delivery_log
@@ -125,21 +129,17 @@ def _find_unused(connection: sa.Connection, now: datetime, before: datetime, lim
         **{table: select_dead(table, now) for table in (sender_keys, key_counts)},
     }
     found = {table: list(connection.execute(select.limit(limit))) for table, select in statements.items()}
-    for service in connection.execute(_select_crowded().limit(limit)).scalars():
-        surplus = (
-            sa.select(containers.c.uuid)
-            .where(is_gone, containers.c.service_uuid == service)
-            .order_by(containers.c.stopped.desc())
-            .offset(MAX_GONE_CONTAINERS)
-        )
-        found[containers] += connection.execute(surplus.limit(max(0, limit - len(found[containers]))))
-    c = group_calls.c
-    is_repeatable = sa.and_(c.digest.isnot(None), c.received > now - REPEAT_WINDOW)
-    crowded = sa.select(c.handler_seq).group_by(c.handler_seq).having(sa.func.count() > MAX_GROUP_CALLS)
-    for group in connection.execute(crowded).scalars():
-        of_group = sa.select(c.seq).where(c.handler_seq == group, c.ended.isnot(None), sa.not_(is_repeatable))
-        surplus = of_group.order_by(c.seq.desc()).offset(MAX_GROUP_CALLS)
-        found[group_calls] += connection.execute(surplus.limit(max(0, limit - len(found[group_calls]))))
+    h, c = containers.c, group_calls.c
+    is_over = sa.and_(c.ended.isnot(None), sa.or_(c.digest.is_(None), c.received <= now - REPEAT_WINDOW))
+    for owner, counted, surplus, most in (
+        (h.service_uuid, is_gone, sa.select(h.uuid).where(is_gone).order_by(h.stopped.desc()), MAX_GONE_CONTAINERS),
+        (c.handler_seq, sa.true(), sa.select(c.seq).where(is_over).order_by(c.seq.desc()), MAX_GROUP_CALLS),
+    ):
+        crowded = sa.select(owner).where(counted).group_by(owner).having(sa.func.count() > most).limit(limit)
+        for number_or_uuid in connection.scalars(crowded).all():
+            room = max(0, limit - len(found[owner.table]))
+            of_owner = surplus.where(owner == number_or_uuid).offset(most).limit(room)
+            found[owner.table] += connection.execute(of_owner)
     return found
 
 
@@ -155,12 +155,6 @@ def _select_old_notifications(now: datetime) -> sa.CompoundSelect[Any]:
         .join(targets)
         .where(is_disabled, PENDING, c.due < now - KEEP_UNSENT, c.created < now - KEEP_UNSENT),
     )
-
-
-def _select_crowded() -> sa.Select[Any]:
-    """Select the services with too many gone containers."""
-    of_service = sa.select(containers.c.service_uuid).where(sa.not_(containers.c.present))
-    return of_service.group_by(containers.c.service_uuid).having(sa.func.count() > MAX_GONE_CONTAINERS)
 
 
 def delete(connection: sa.Connection, keys: Keys) -> None:

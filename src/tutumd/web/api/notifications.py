@@ -9,7 +9,6 @@ from fastapi.responses import Response
 from tutumd.application.handlers import ChangePlan
 from tutumd.application.notification_targets import TargetTest, shown_settings
 from tutumd.application.queries import NOTIFICATION_FILTERS, TARGET_FILTERS
-from tutumd.errors import NOT_FOUND, NotFoundError
 from tutumd.model import Notification, Query, Target
 from tutumd.web.api.schemas import Moment, Shown, TargetIn, describe, list_of, show, write_page
 from tutumd.web.auth import Administrator, Reader
@@ -199,10 +198,7 @@ def get_notification(
     web: Web, viewer: Reader, uuid: Annotated[str, Path(description="UUID of the notification"), IS_UUID]
 ) -> Notification:
     """Get a notification."""
-    found = web.store.notifications(viewer, Query.newest(1, uuid=uuid)).objects
-    if not found:
-        raise NotFoundError(NOT_FOUND)
-    return found[0]
+    return web.store.notifications(viewer, Query.newest(1, uuid=uuid)).first
 
 
 @router.post("/{uuid}/retry/", status_code=202, response_model=NOTIFICATION)

@@ -13,7 +13,7 @@ from tutumd.model import Page, Query, Reference, Scope, Service
 from tutumd.web.api.handler_objects import PROGRESS
 from tutumd.web.api.objects import ERROR, IMAGE, PLAN, SERVICE
 from tutumd.web.api.schemas import HoldIn, RollbackIn, list_of, show, write_page
-from tutumd.web.api.services import DRY_RUN, Uuid, find_service, is_set, name_action
+from tutumd.web.api.services import DRY_RUN, Uuid, is_set, name_action
 from tutumd.web.auth import Operator, Reader
 from tutumd.web.body import Body, documented, documented_list, documented_query, documented_switches, listed, parse
 from tutumd.web.call.endpoint import wait_for_end
@@ -50,9 +50,8 @@ async def roll_back_service(
     document = parse(body or b"{}", RollbackIn).model_dump()
     image = None if document["image"] is None else str(document["image"])
     wait_s = parse_wait(request.query_params.get("wait"), request.headers.get("prefer", ""))
-    service_uuid = await run_sync(find_service, web, viewer, uuid)
     if is_set(request, "dry_run"):
-        ask = partial(rules.plan_rollback, web.store, viewer, service_uuid, image)
+        ask = partial(rules.plan_rollback, web.store, viewer, uuid, image)
         plan = await run_sync(web.ask_engine, viewer, ask)
         return JsonResponse(PLAN.model_validate(plan).model_dump())
     require_scope(viewer, Scope.OPERATE)
@@ -61,7 +60,7 @@ async def roll_back_service(
             rules.roll_back,
             web.store,
             viewer,
-            service_uuid,
+            uuid,
             image=image,
             hold=document["hold"],
             reason=document["reason"],
@@ -71,27 +70,26 @@ async def roll_back_service(
     if wait_s is not None:
         return await wait_for_end(web, Reference(0, action.number), action.uuid, wait_s)
     name_action(response, action)
-    return await run_sync(web.store.service, viewer, service_uuid)
+    return await run_sync(web.store.service, viewer, uuid)
 
 
 @router.get("/image/", response_model=list_of(IMAGE), openapi_extra=documented_list())
 def list_images(web: Web, viewer: Reader, query: Annotated[Query, listed()], uuid: Uuid) -> dict[str, Any]:
     """List the images that a service ran, newest first, and where a rollback would get them. Pages: limit, offset."""
-    service_uuid = find_service(web, viewer, uuid)
-    images = web.ask_engine(viewer, partial(rules.images, web.store, viewer, service_uuid))
+    images = web.ask_engine(viewer, partial(rules.images, web.store, viewer, uuid))
     shown = [show(IMAGE, image, available=available) for image, available in images]
     page = Page(objects=tuple(shown[query.offset : query.offset + query.limit]), total=len(shown))
-    return write_page(f"{uri('service', service_uuid)}image/", query, page)
+    return write_page(f"{uri('service', uuid)}image/", query, page)
 
 
 @router.post("/hold/", response_model=SERVICE, openapi_extra=documented(HoldIn, required=False))
 def hold_service(web: Web, viewer: Operator, uuid: Uuid, body: Body) -> Service:
     """Hold the redeploys of a service: they are accepted, and wait. A second hold replaces the first."""
     given = parse(body or b"{}", HoldIn)
-    return rules.hold(web.store, viewer, find_service(web, viewer, uuid), **given.model_dump(), now=web.clock())
+    return rules.hold(web.store, viewer, uuid, **given.model_dump(), now=web.clock())
 
 
 @router.delete("/hold/", response_model=SERVICE)
 def resume_service(web: Web, viewer: Operator, uuid: Uuid) -> Service:
     """End the hold of a service. If redeploys were held, one starts for all of them."""
-    return web.store.resume(viewer, find_service(web, viewer, uuid))
+    return web.store.resume(viewer, uuid)

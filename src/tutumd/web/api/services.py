@@ -6,7 +6,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Depends, Path, Request, Response
 
 from tutumd.application import services as rules
 from tutumd.application.queries import (
@@ -41,17 +41,16 @@ router = APIRouter(prefix=f"{PREFIX}/service", tags=["services"])
 containers = APIRouter(prefix=f"{PREFIX}/container", tags=["containers"])
 actions = APIRouter(prefix=f"{PREFIX}/action", tags=["actions"])
 
-Uuid = Annotated[
+Reference = Annotated[
     str, Path(description="UUID of the service or its start, its name (`web`, `shop%2Fweb`), or that of a container")
 ]
-
 ActionUuid = Annotated[str, Path(description="UUID of the action"), IS_UUID]
 
 DRY_RUN = "1: return the plan and do nothing."
 Named = TypeVar("Named", Action, Action | None)
 
 
-def find_service(web: WebContext, viewer: User, reference: str) -> str:
+def find_service(web: Web, viewer: Reader, uuid: Reference) -> str:
     """Return the UUID of the service that a path segment names.
 
     Raises:
@@ -59,8 +58,11 @@ def find_service(web: WebContext, viewer: User, reference: str) -> str:
         ConflictError: Several match.
     """
     with suppress(NotFoundError):
-        return parse_uuid(reference)
-    return rules.find(web.store, viewer, reference.replace("%2F", "/"))
+        return parse_uuid(uuid)
+    return rules.find(web.store, viewer, uuid.replace("%2F", "/"))
+
+
+Uuid = Annotated[str, Depends(find_service)]
 
 
 @router.get("/", response_model=list_of(SERVICE), openapi_extra=documented_list(SERVICE_FILTERS))
@@ -84,7 +86,7 @@ def create_service(web: Web, viewer: Administrator, body: Body) -> Service:
 @router.get("/{uuid}/", response_model=SERVICE)
 def get_service(web: Web, viewer: Reader, uuid: Uuid) -> Service:
     """Get a service."""
-    return web.store.service(viewer, find_service(web, viewer, uuid))
+    return web.store.service(viewer, uuid)
 
 
 @router.patch("/{uuid}/", response_model=SERVICE, openapi_extra=documented(ServicePatch))
@@ -93,7 +95,7 @@ def change_service(web: Web, request: Request, response: Response, viewer: Opera
     service, action = rules.change(
         web.store,
         viewer,
-        find_service(web, viewer, uuid),
+        uuid,
         parse(body, ServicePatch).model_dump(exclude_unset=True),
         server_cap=web.server_cap,
         origin=web.read_origin(request.scope),
@@ -118,7 +120,7 @@ def redeploy_service(
     """
     override = is_set(request, "override")
     if is_set(request, "dry_run"):
-        plan = web.ask_engine(viewer, partial(rules.plan, web.store, viewer, find_service(web, viewer, uuid)))
+        plan = web.ask_engine(viewer, partial(rules.plan, web.store, web.store.service(viewer, uuid)))
         return JsonResponse(PLAN.model_validate(plan).model_dump())
     require_scope(viewer, Scope.OPERATE if override else Scope.CALL)
     return _act(web, request, response, viewer, uuid, Verb.REDEPLOY, override=override)
@@ -151,7 +153,7 @@ def terminate_service(web: Web, request: Request, response: Response, viewer: Ad
 @router.post("/{uuid}/forget/", response_model=SERVICE)
 def forget_service(web: Web, viewer: Operator, uuid: Uuid) -> Service:
     """Forget a service that is gone, and revoke its handlers. 409 if its engine shows it, or while an action runs."""
-    return web.store.forget(viewer, find_service(web, viewer, uuid))
+    return web.store.forget(viewer, uuid)
 
 
 @router.get("/{uuid}/logs/", response_model=LOGS, openapi_extra=documented_query(["tail", "since", "after"]))
@@ -163,7 +165,7 @@ def get_logs(web: Web, request: Request, viewer: Reader, uuid: Uuid) -> dict[str
     503: 32 are followed in all.
     """
     tail, since, after = parse_logs_query(request.query_params.multi_items())
-    read = partial(rules.logs, web.store, viewer, find_service(web, viewer, uuid), tail)
+    read = partial(rules.logs, web.store, viewer, uuid, tail)
     text, following = web.ask_engine(viewer, partial(web.followers.read, viewer, after, since, read))
     return {"logs": text, "next": following}
 
@@ -186,7 +188,7 @@ def _act(
     service, action = rules.act(
         web.store,
         viewer,
-        find_service(web, viewer, uuid),
+        uuid,
         verb,
         web.read_origin(request.scope),
         override=override,

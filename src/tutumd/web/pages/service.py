@@ -176,7 +176,7 @@ def show_plan(request: Request, visitor: Caller, uuid: str) -> Response:
     unfinished = read_unfinished(web.store, visitor, service.uuid)
     windows = web.store.freeze_windows(visitor, Query.newest(_MAX_WINDOWS, service=service.uuid)).objects
     is_waiting = bool(service.hold or any(each.active_until for each in windows) or any(map(is_held, unfinished)))
-    plan, missing = ask(request, visitor, service, partial(rules.plan, web.store, visitor, service.uuid))
+    plan, missing = ask(request, visitor, service, partial(rules.plan, web.store, service))
     return render(
         request,
         "service_plan.html",

@@ -35,8 +35,9 @@ def copy_compose_files(api: DockerApi, old: InspectedContainer, new: str, run: R
         if stat is None or not is_compose_file(stat, old.created, old.started):
             continue
         if stat["size"] > _MAX_BYTES:
-            size = f"it has {stat['size']} bytes, more than {_MAX_BYTES}"
-            raise EngineRefusedError(f"cannot copy the inline file {path} of {old.name}: {size}")
+            raise EngineRefusedError(
+                f"cannot copy the inline file {path} of {old.name}: it has {stat['size']} bytes, more than {_MAX_BYTES}"
+            )
         archive = api.read_file(old.id, path)
         created = api.container(new)
         if created is None or created.created is None:

@@ -1,6 +1,6 @@
 """Phases of a swap, from the start of the new containers to the removal of the old ones."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 
@@ -14,7 +14,7 @@ from tutumd.engines.docker.look.snapshot import base_image
 from tutumd.engines.docker.plan.config import without_default_bridge
 from tutumd.engines.docker.plan.images import remove_superseded
 from tutumd.engines.docker.plan.journal import RedeployJournal, Swap, SwapStep
-from tutumd.engines.labels import Json, ServiceLabels
+from tutumd.engines.labels import ServiceLabels
 from tutumd.engines.rollout.timing import unfinished
 from tutumd.errors import Cause, EngineRefusedError, ReasonCode, code_of
 from tutumd.model import Phase
@@ -160,7 +160,12 @@ class SwapPhases:
                 self._set_aside(swap)
         for swap in self._start_first_swaps():
             # Beside the old containers, all new containers can start at the same time.
-            self._advance(swap)
+            self._at = swap
+            step = forward_step(swap, self._context.run_id, None, self._context.last_seen(swap.new))
+            if step is not None and self._run.remaining_s() <= 0:
+                raise EngineRefusedError(unfinished(self._run, "it was not started"))
+            if step is not None:
+                self._api.apply(step, self._run)
         for number in range(len(self.journal.swaps)):
             self._replace(self._ensure_created(number))
 
@@ -203,7 +208,11 @@ class SwapPhases:
         ours = {container_id for swap in self.journal.swaps for container_id in (swap.old, swap.spare, swap.new)}
         if self._labels.drain_s is not None:
             return bool(networks)
-        return any(_is_shared(self._api.network(name), ours) for name in networks)
+        # On a swarm, the others may run on other nodes, which this engine does not list.
+        return any(
+            network.get("Scope") == "swarm" or not ours.issuperset(network.get("Containers") or ())
+            for network in map(self._api.network, networks)
+        )
 
     def _set_aside(self, swap: Swap) -> None:
         """Stop a dependent. A server that has lost its journal recognizes it by its name and starts it again.
@@ -232,7 +241,9 @@ class SwapPhases:
     def _replace(self, swap: Swap) -> None:
         began = self._context.clock()
         if not swap.start_first:  # others have begun
-            self._advance(swap)
+            self._at = swap
+            new = advance(self._context, forward_step, swap, until_deadline=True)
+            self._raise_failed((swap.new, REMOVED) if new is None else None)
         if not swap.run:
             return
         stable_s = self._context.stable_s
@@ -243,11 +254,6 @@ class SwapPhases:
             self._api.apply(SwapStep(verb="pause", container=swap.new), self._run)
         self._run.log(f"{swap.name} runs as {swap.new[:12]}, ready within {self._context.clock() - began:.1f} s")
 
-    def _advance(self, swap: Swap) -> None:
-        self._at = swap
-        new = advance(self._context, forward_step, swap, until_deadline=True)
-        self._raise_failed((swap.new, REMOVED) if new is None else None)
-
     def _keep_both(self, limit_s: float, activity: str, phase: Phase) -> None:
         """Let old and new containers run for a while; a near end of the run or a cancel shortens the time."""
         end = self._context.clock() + limit_s
@@ -255,7 +261,8 @@ class SwapPhases:
         self._check(self.journal.swaps)
         while (left_s := self._run.remaining_s() - _POLL_S) > 0 and (remaining_s := end - self._context.clock()) > 0:
             self._run.sleep(min(_POLL_S, remaining_s, left_s))
-            self._check(self.journal.swaps)
+            if any(self._context.needs_look(swap.new) for swap in self.journal.swaps if swap.run):
+                self._check(self.journal.swaps)
             # The run is meant to wait here, so waiting is not a stall.
             self._run.advance(activity, 1 + int(limit_s - remaining_s))
 
@@ -284,8 +291,3 @@ class SwapPhases:
     def _save(self, journal: RedeployJournal) -> None:
         self.journal = journal
         self._run.save(asdict(journal))
-
-
-def _is_shared(network: Json, ours: Collection[str]) -> bool:
-    """Return whether a network has containers other than `ours`, or may have them on other nodes of a swarm."""
-    return network.get("Scope") == "swarm" or any(other not in ours for other in network.get("Containers") or ())

@@ -237,7 +237,8 @@ def _create(context: ActionContext, swap: Swap, old: InspectedContainer, body: M
     if created is None or created.image_id != image["Id"]:
         # In the meantime, another installation has pulled, or somebody else has pulled or built.
         raise OtherInstallationError(f"{swap.image} changed on the engine while a container was created from it")
-    context.looks.update({old.id: old, created.id: created})
+    context.remember(old)
+    context.remember(created)
     copy_compose_files(context.api, old, new, context.run)
     return replace(swap, new=new)
 

@@ -95,10 +95,11 @@ def replica_config(group: ContainerGroup, first: InspectedContainer, name: str) 
 
 def _has_fixed_name(first: InspectedContainer) -> bool:
     """Return True if Compose did not derive the container's name from project, service and number."""
-    if first.compose is None:
-        return False
-    parts = (first.compose.project, first.compose.service, str(first.compose.number))
-    return first.name not in ("-".join(parts), "_".join(parts))
+    at = first.compose
+    return at is not None and first.name not in (
+        f"{at.project}-{at.service}-{at.number}",
+        f"{at.project}_{at.service}_{at.number}",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

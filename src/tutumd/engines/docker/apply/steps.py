@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from tutumd.engines.docker.look.containers import InspectedContainer
@@ -195,14 +194,20 @@ def advance(
     """
     # The process may have been killed before it could save the ID of the new container.
     reference = swap.new or next_name(swap.name, context.run_id)
+    new, old = context.api.container(reference), inspect_old(context, swap)
     for _ in range(_MAX_STEPS + _STEPS_PER_NETWORK * len(swap.endpoints)):
-        new, old = context.api.container(reference), inspect_old(context, swap)
         step = decide(swap, context.run_id, old, new)
         if step is None:
             return new
         if until_deadline and context.run.remaining_s() <= 0:
             raise EngineRefusedError(unfinished(context.run, "it was not started"))
         context.api.apply(step, context.run)
+        # Start-first, the step changed only its own container; the other one keeps running.
+        is_old, is_new = (each is not None and each.id == step.container for each in (old, new))
+        if is_new or not swap.start_first:
+            new = context.api.container(reference)
+        if is_old or not swap.start_first:
+            old = inspect_old(context, swap)
     raise EngineRefusedError(f"{swap.name} does not settle: something else keeps changing its containers")
 
 
@@ -227,20 +232,23 @@ def other_holder(context: ActionContext, swap: Swap) -> InspectedContainer | Non
 
 def park(context: ActionContext, swap: Swap) -> None:
     """Stop the old container so that nothing starts it again."""
-    while (step := park_step(old := context.api.container(swap.old))) is not None:
-        if old is not None and step.verb == "stop":
-            context.api.stop(old.id, context.run, old)
-        else:
-            context.api.apply(step, context.run)
+    while (step := park_step(context.api.container(swap.old))) is not None:
+        context.api.apply(step, context.run)
 
 
 def hide(context: ActionContext, swap: Swap) -> None:
     """Remove the names of an old container, and reconnect it so that open connections survive."""
-    facts, before = context.api.facts(), context.api.container(swap.old)
-    advance(context, partial(detach_step, in_swarm=facts.in_swarm), swap)
-    after = context.api.container(swap.old)
+    facts, seen = context.api.facts(), []
+
+    def decide(
+        swap: Swap, run_id: str, old: InspectedContainer | None, new: InspectedContainer | None
+    ) -> SwapStep | None:
+        seen.append(old)
+        return detach_step(swap, run_id, old, new, in_swarm=facts.in_swarm)
+
+    advance(context, decide, swap)
     # Podman assigns another address each time, so the connections are lost in any case.
-    for step in () if facts.is_podman else reattach_steps(swap, before, after):
+    for step in () if facts.is_podman else reattach_steps(swap, seen[0], seen[-1]):
         _reattach(context, step)
 
 
@@ -250,12 +258,11 @@ def _reattach(context: ActionContext, step: SwapStep) -> None:
     Engine API NetworkConnect: an address can be chosen only in a network that was created with a subnet. Otherwise the
     engine mostly assigns the lowest free address, which is the same address again.
     """
-    refusal = ""
-    for choice in (step, replace(step, endpoint={**(step.endpoint or {}), "IPAMConfig": {}})):
+    try:
+        context.api.apply(step, context.run)
+    except EngineRefusedError:
+        any_address = replace(step, endpoint={**(step.endpoint or {}), "IPAMConfig": {}})
         try:
-            context.api.apply(choice, context.run)
+            context.api.apply(any_address, context.run)
         except EngineRefusedError as error:
-            refusal = str(error)
-        else:
-            return
-    context.run.log(f"open connections of the old container are cut: {refusal}")
+            context.run.log(f"open connections of the old container are cut: {error}")

@@ -47,6 +47,7 @@ class ContainerCache:
         self._touched_images: set[str] = set()
         self._containers: dict[str, InspectedContainer] = {}
         self._summaries: dict[str, tuple[Any, ...]] = {}
+        self._events = 0
         # Of the last look at one service.
         self._known: dict[str, InspectedContainer] = {}
         self._next_retry = 0.0
@@ -65,7 +66,13 @@ class ContainerCache:
         """Mark the container or image of an event for inspection."""
         if reference := str((event.get("Actor") or {}).get("ID", "")):
             with self._lock:
+                self._events += 1
                 (self._touched_images if event.get("Type") == "image" else self._touched).add(reference)
+
+    def activity(self) -> int | None:
+        """Return the number of events so far; None while no events arrive."""
+        with self._lock:
+            return self._events if self._enabled else None
 
     def containers(self) -> tuple[InspectedContainer, ...]:
         """Return all containers, running or not; inspect new and possibly changed containers."""

@@ -1,5 +1,6 @@
 """Readiness of new containers: whether they run steadily and are healthy, and how long they may take."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,8 @@ ENDED = Cause(
     ReasonCode.EXITED,
 )
 _POLL_S = 0.3
+# Without an event of the engine, a steady container is looked at only this often.
+_TRUSTED_S = 5.0
 # A container counts as ended or unhealthy only if it stays so for this long, unless the engine has restarted it.
 _SECOND_LOOK_S = 1.5
 # Number of log lines in a failure.
@@ -35,8 +38,9 @@ class ActionContext:
         stable_s: Seconds that a new container must run without a restart, and be healthy if it has a health check.
         drain_s: Seconds that clients find both the old and the new container, if that is possible.
         clock: Monotonic seconds.
+        activity: Returns a number that changes with each event of the engine's containers; None if no events arrive.
         timers: How long each new container has been in its state, as far as this process has seen it.
-        looks: Each container of the run as it was at the last look.
+        looks: The last look at each container of the run: the activity before it, its time, and the container.
     """
 
     api: DockerApi
@@ -44,8 +48,9 @@ class ActionContext:
     stable_s: float
     drain_s: float
     clock: Callable[[], float]
+    activity: Callable[[], int | None] = lambda: None
     timers: dict[str, HoldTimer] = field(default_factory=dict)
-    looks: dict[str, InspectedContainer] = field(default_factory=dict)
+    looks: dict[str, tuple[int | None, float, InspectedContainer]] = field(default_factory=dict)
 
     @property
     def run_id(self) -> str:
@@ -71,34 +76,59 @@ class ActionContext:
             healthy_s: Seconds that a container with a health check must have been healthy.
         """
         left = list(container_ids)
+        is_first = True
         while True:
             is_over = self.run.remaining_s() <= 0
             doubt_s = 0.0 if is_over else _SECOND_LOOK_S
-            reasons = {container_id: self._look(container_id, stable_s, healthy_s, doubt_s) for container_id in left}
-            for container_id, reason in reasons.items():
+            reasons = [
+                (
+                    container_id,
+                    self._look(container_id, stable_s, healthy_s, doubt_s)
+                    if is_first or is_over or self.needs_look(container_id, stable_s, healthy_s)
+                    else None,
+                )
+                for container_id in left
+            ]
+            is_first = False
+            for container_id, reason in reasons:
                 if reason:
                     return container_id, reason
-            left = [container_id for container_id, reason in reasons.items() if reason is None]
+            left = [container_id for container_id, reason in reasons if reason is None]
             if not left:
                 return None
             if is_over:
-                container = self.api.container(left[0])
-                state = "healthy" if container is not None and container.health else "running steadily"
+                state = "healthy" if self.looks[left[0]][2].health else "running steadily"
                 return left[0], unfinished(self.run, f"it is not {state} yet")
             self.run.sleep(_POLL_S)
 
+    def needs_look(self, container_id: str, stable_s: float = math.inf, healthy_s: float = math.inf) -> bool:
+        """Return whether a container may differ from the last look, or may have been ready for long enough since.
+
+        Args:
+            stable_s, healthy_s: As in `wait`.
+        """
+        activity, at, container = self.looks[container_id]
+        is_steady = container.status == "running" and container.health in ("", "healthy")
+        if activity is None or activity != self.activity() or not is_steady or self.clock() - at >= _TRUSTED_S:
+            return True
+        return self.timers[container_id].seconds(_state_of(container)) >= (healthy_s if container.health else stable_s)
+
+    def remember(self, container: InspectedContainer) -> None:
+        """Store a look that was not part of a watch."""
+        self.looks[container.id] = None, 0.0, container
+
     def last_seen(self, container_id: str) -> InspectedContainer | None:
         """Return a container as it was at the last look, for what never changes; None if it is gone."""
-        return self.looks.get(container_id) or self.api.container(container_id)
+        return self.looks[container_id][2] if container_id in self.looks else self.api.container(container_id)
 
     def _look(self, container_id: str, stable_s: float, healthy_s: float, doubt_s: float) -> str | None:
         """Look at a container once; return as `assess` does."""
+        activity = self.activity()
         container = self.api.container(container_id)
         if container is None:
             return REMOVED
-        self.looks[container_id] = container
-        timer = self.timers.setdefault(container_id, HoldTimer(self.clock))
-        held_s = timer.seconds((container.started, container.status, container.health))
+        held_s = self.timers.setdefault(container_id, HoldTimer(self.clock)).seconds(_state_of(container))
+        self.looks[container_id] = activity, self.clock(), container
         if container.status == "running":
             self.run.advance(f"{container_id} ran", 1)
             if container.health == "healthy":
@@ -111,6 +141,10 @@ class ActionContext:
             doubt_s,
             exit_code=self.api.last_exit_code(container) if has_run_again else container.exit_code,
         )
+
+
+def _state_of(container: InspectedContainer) -> tuple[object, ...]:
+    return container.started, container.status, container.health
 
 
 def assess(
