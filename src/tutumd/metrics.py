@@ -4,7 +4,6 @@ The output has Prometheus's own format or the format of OpenMetrics, as the clie
 """
 
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 
@@ -43,7 +42,7 @@ class CallMetrics:
     """Counts calls by result. An instance serves one event loop; any thread may collect the counts."""
 
     def __init__(self) -> None:
-        self._statuses: Counter[int] = Counter()
+        self._numbers = dict.fromkeys((*_OUTCOMES.values(), _OTHER), 0)
         text = "Time from a complete request to the decision on it, which for accepted calls is on disk."
         self._durations = Histogram("tutumd_call_duration_seconds", text, registry=None, buckets=_DURATION_BOUNDS_S)
         text = "Calls that were stored together in one transaction."
@@ -57,22 +56,19 @@ class CallMetrics:
             status: Status of the response, as if the caller does not wait for the end of the action.
             began: Time at which the request was complete, from `time.monotonic`.
         """
-        self._statuses[status] += 1
+        self._numbers[_OUTCOMES.get(status, _OTHER)] += 1
         self._durations.observe(time.monotonic() - began)
 
     @property
     def total(self) -> int:
         """Total number of counted calls."""
-        return sum(self._statuses.values())
+        return sum(self._numbers.values())
 
     def collect(self) -> Iterator[Metric]:
         """Return the counts."""
-        numbers = dict.fromkeys((*_OUTCOMES.values(), _OTHER), 0)
-        for status, number in list(self._statuses.items()):
-            numbers[_OUTCOMES.get(status, _OTHER)] += number
         text = "Calls of webhook handlers and groups that this web process responded to."
         calls = CounterMetricFamily("tutumd_calls", text, labels=["outcome"])
-        for outcome, number in numbers.items():
+        for outcome, number in self._numbers.items():
             calls.add_metric([outcome], number)
         yield calls
         yield from self._durations.collect()

@@ -100,7 +100,7 @@ def evaluate_call(options: HandlerOptions, version: int, call_input: CallInput) 
         notes=verdict.notes,
         max_uses=options.max_uses,
         handler_cap=options.max_containers,
-        rate=(options.rate_limit.count, options.rate_limit.seconds) if options.rate_limit else None,
+        rate=options.rate_limit,
         debounce_s=options.debounce,
         skip_unchanged=options.skip_unchanged,
         rollback_hold=options.rollback_hold,

@@ -12,12 +12,11 @@ import structlog
 from tutumd.application import accounts, services
 from tutumd.application.digests import sha256_hex
 from tutumd.errors import TutumdError
-from tutumd.main.key_files import read_or_create
+from tutumd.main.key_files import DEMO_KEY_FILE, read_or_create
 from tutumd.model import Access, Handler, NewHandler, Operation, Origin, Query, Service, ServiceState, User, Verb, Via
 from tutumd.ports.store import Store
 from tutumd.web.uris import call_uri
 
-KEY_FILE = "demo-apikey"
 SERVICE = "hello"
 COMMAND = 'while :; do echo "hello from $TUTUM_CONTAINER_NAME"; sleep 5; done'
 TIMEOUT_S = 30.0
@@ -31,7 +30,7 @@ def run(store: Store, data_dir: Path, url: str, server_cap: int, has_dashboard: 
             next(user for user in store.users() if user.is_admin),
             access=Access(via=Via.COMMAND, credential="tutumd serve --demo"),
         )
-        key = read_or_create(data_dir / KEY_FILE, accounts.generate_key)
+        key = read_or_create(data_dir / DEMO_KEY_FILE, accounts.generate_key)
         if store.user_by_key(sha256_hex(key)) is None:
             accounts.store_key(store, admin.name, key, by=admin)
         service = _ensure_service(store, admin, server_cap)

@@ -22,6 +22,9 @@ SECRET_KEY_FILE = "secret.key"  # noqa: S105 (the name of a file)
 WORKER_KEY_FILE = "worker.key"
 """File in the data folder with the key of workers, unless a setting names another one."""
 
+DEMO_KEY_FILE = "demo-apikey"
+"""File in the data folder with the API key of `--demo`."""
+
 _MIN_LENGTH = 32
 _log = logging.getLogger(__name__)
 

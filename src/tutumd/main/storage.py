@@ -13,7 +13,7 @@ from pathlib import Path
 from shlex import quote
 
 from tutumd.errors import ConflictError, SettingsError, UnavailableError
-from tutumd.main.key_files import make_private, open_private, read_or_create
+from tutumd.main.key_files import DEMO_KEY_FILE, make_private, open_private, read_or_create
 from tutumd.ports.queue import Clock
 from tutumd.settings import Options, Settings, read_settings
 from tutumd.store.objects.figures import SqlFigures
@@ -192,13 +192,11 @@ def ensure_admin(store: SqlStore, settings: Settings, url: str) -> bool:
                 flush=True,
             )
         return False
-    # These are slow to import, and the worker is without them.
-    from tutumd.application import accounts
-    from tutumd.main import demo
+    from tutumd.application import accounts  # slow to import, and the worker is without it
 
     name = settings.admin_user or "admin"
     key = settings.admin_apikey or (
-        read_or_create(settings.data_dir / demo.KEY_FILE, accounts.generate_key)
+        read_or_create(settings.data_dir / DEMO_KEY_FILE, accounts.generate_key)
         if settings.demo
         else accounts.generate_key()
     )

@@ -52,21 +52,26 @@ NO_SELECTOR = GroupSelector()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupLine:
-    """The result of a group call for one service.
+    """What a group call has caused for one service.
 
     Attributes:
         service_name: As it was at the call.
-        action: None if the call left the service out, if the action was deleted, or if the service is no longer the
-            viewer's; `note` may say why.
+        action_seq, action_uuid: None and empty if the call left the service out. The `seq` of an action that is not
+            inserted yet is 0.
         joined: Whether the call joined an earlier action.
         note: Why the service was left out, or whose order applies to a joined action.
+        state: State of the action when a repetition of the call asks for it.
+        action: For people who may see the action; None also if it was deleted.
     """
 
     service_uuid: str
     service_name: str
-    action: Action | None
+    action_seq: int | None = None
+    action_uuid: str = ""
     joined: bool = False
     note: Reason | None = None
+    state: ActionState = ActionState.PENDING
+    action: Action | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,25 +116,13 @@ def state_of_call(states: Collection[ActionState | None]) -> ActionState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AcceptedLine:
-    """The line of one service in the response to a group call; `action_uuid` is empty if the call left it out."""
-
-    service_uuid: str
-    service_name: str
-    action_uuid: str
-    joined: bool
-    state: ActionState = ActionState.PENDING
-    note: Reason | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class GroupAccepted:
     """A stored call of a group, or the group call that it repeats."""
 
     name: str | None
     handler_seq: int
     number: int
-    lines: tuple[AcceptedLine, ...]
+    lines: tuple[GroupLine, ...]
     action_uuid = ""  # it has several actions
 
     def refer(self, _: Call) -> Reference:

@@ -125,8 +125,7 @@ class Notifier:
     def _finish(self, claimed: ClaimedNotification, result: SendResult) -> None:
         notification = claimed.notification
         result = replace(result, error=result.error[:MAX_ERROR_CHARS])
-        chance = random.random()  # noqa: S311 (spreads attempts)
-        due = next_attempt(notification.attempts + 1, result, self._clock(), chance)
+        due = next_attempt(notification.attempts + 1, result, self._clock(), random.random())  # noqa: S311 (spreads them)
         due = None if notification.event is NotificationEvent.TEST else due
         self._store(claimed, result, due)
         log = _log.bind(notification=notification.uuid, target=claimed.target.uuid, told=notification.event.value)

@@ -128,7 +128,7 @@ def test_an_engine_that_is_parked_while_its_error_is_stored_stays_parked_in_the_
 
     queue.when_registering = store_slowly
     with discovering(engine, queue):
-        wait_until(lambda: len(queue.engine_errors) == 2, "both are stored")
+        wait_until(lambda: len(queue.engine_errors) >= 2, "both are stored")
         assert queue.engine_errors == ["timed out", "no answer"]
 
 

@@ -15,7 +15,7 @@ from tutumd.application.admission.fields import DEFAULTS, FIELDS, HandlerField, 
 from tutumd.application.admission.filters import decide
 from tutumd.application.admission.headers import Headers, allows, as_document, find_all
 from tutumd.application.admission.identity import Identity, check_token
-from tutumd.application.admission.issuers import KeyLookup, NoKeys
+from tutumd.application.admission.issuers import KeyLookup
 from tutumd.application.admission.json_checks import quote, suggest
 from tutumd.application.admission.payloads import Push, find_revision, find_skip_reason, parse_body, read_push
 from tutumd.application.admission.tags import QUERY, choose_tag
@@ -157,16 +157,13 @@ class CheckResult:
     identity: Identity | None = None
 
 
-_NO_KEYS = NoKeys()
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CallInput:
     """Content of a call as received, and its circumstances.
 
     Attributes:
         address: The client's address.
-        issuer_keys: Keys of the issuers of identity tokens.
+        issuer_keys: Keys of the issuers of identity tokens; None: all are missing.
         audience: Audience of identity tokens, unless the handler names one.
     """
 
@@ -175,7 +172,7 @@ class CallInput:
     body: bytes
     address: str
     now: datetime
-    issuer_keys: KeyLookup = _NO_KEYS
+    issuer_keys: KeyLookup | None = None
     audience: str = ""
 
     @cached_property

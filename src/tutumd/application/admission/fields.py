@@ -26,17 +26,8 @@ _UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
 _RATE = re.compile(r"([1-9][0-9]{0,5})/(second|minute|hour|day)", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rate:
-    """At most `count` calls in `seconds`."""
-
-    count: int
-    seconds: int
-
-    @property
-    def text(self) -> str:
-        """The rate as `30/minute`."""
-        return f"{self.count}/{next(unit for unit, seconds in _UNITS.items() if seconds == self.seconds)}"
+Rate = tuple[int, int]
+"""The number of calls in a period, and the period in seconds."""
 
 
 def parse_rate(value: object) -> Rate:
@@ -46,7 +37,12 @@ def parse_rate(value: object) -> Rate:
         raise InvalidInputError(
             f"rate_limit must be like 30/minute (per second, minute, hour or day), got {quote(value)}"
         )
-    return Rate(count=int(match[1]), seconds=_UNITS[match[2]])
+    return int(match[1]), _UNITS[match[2]]
+
+
+def write_rate(rate: Rate) -> str:
+    """Return a rate as `parse_rate` reads it."""
+    return f"{rate[0]}/{next(unit for unit, seconds in _UNITS.items() if seconds == rate[1])}"
 
 
 DEFAULT_VARIABLE = "TUTUM_TRIGGER_BODY"
@@ -224,7 +220,7 @@ class HandlerOptions:
         help="Calls per `second`, `minute`, `hour` or `day`. Further ones get a 429 with `Retry-After`. A repeated"
         " delivery does not count, nor does a refused one.",
         parse=parse_rate,
-        write=lambda value: value.text,
+        write=write_rate,
     )
     allow_from: tuple[Network, ...] = _entry(
         (),

@@ -64,7 +64,7 @@ class Identity:
 
 
 def check_token(
-    token: str, verification: Verification, audience: str, now: datetime, issuer_keys: KeyLookup
+    token: str, verification: Verification, audience: str, now: datetime, issuer_keys: KeyLookup | None
 ) -> Identity | Reason:
     """Return the identity of a token, or the first check that fails.
 
@@ -90,7 +90,7 @@ def check_token(
     if failure:
         return failure
     kid = header.get("kid", "")
-    key = issuer_keys.find(verification.issuer, kid)
+    key = issuer_keys.find(verification.issuer, kid) if issuer_keys else KeyFault.MISSING_KEYS
     if isinstance(key, KeyFault):
         return Reason(f"token-{key}", (quote(kid), verification.issuer))
     try:

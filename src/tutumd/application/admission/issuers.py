@@ -53,14 +53,6 @@ class IssuerKeyCache(KeyLookup, Protocol):
         """Return after an issuer's keys were fetched again, or when that takes too long or was done recently."""
 
 
-class NoKeys:
-    """A lookup without keys."""
-
-    def find(self, url: str, kid: str) -> KeyFault:
-        """Return that the keys are missing."""
-        return KeyFault.MISSING_KEYS
-
-
 _REPOSITORY = ("repository", "repository_id", "repository_owner_id")
 _BINDING = {
     IssuerKind.GITHUB: _REPOSITORY,

@@ -10,14 +10,14 @@ import sqlalchemy as sa
 from tutumd.errors import ConflictError, Reason
 from tutumd.model import ActionState, Call, Evaluation, Operation
 from tutumd.model import groups as model
-from tutumd.model.groups import MAX_SERVICES, AcceptedLine, GroupAccepted, GroupSelector
+from tutumd.model.groups import MAX_SERVICES, GroupAccepted, GroupSelector
 from tutumd.model.images import split_image
 from tutumd.store.intake.coalesce import WITHOUT_OPTIONS, CalledHandler
 from tutumd.store.intake.sender_keys import REPEAT_WINDOW, digest
-from tutumd.store.objects.groups import StoredLine, lines_from, selector_from
+from tutumd.store.objects.groups import lines_from, read_states, selector_from
 from tutumd.store.queue.followers import OF_ANOTHER, order_services
 from tutumd.store.sql import dialect_of
-from tutumd.store.tables import actions, group_calls, groups, handlers, new_uuid, services, users
+from tutumd.store.tables import group_calls, groups, handlers, new_uuid, services, users
 
 # The groups, not their handlers: the counting of calls locks handlers in another order.
 _LOCK = sa.text(
@@ -203,17 +203,15 @@ class BatchGroups:
             sa.select(group_calls).where(of_keys, c.received > self._now - REPEAT_WINDOW).order_by(c.seq)
         ).all()
         asked = {line.action_seq for row in rows for line in lines_from(row) if line.action_seq}
-        ended_badly = (ActionState.FAILED.value, ActionState.CANCELED.value)
-        works = sa.and_(actions.c.seq.in_(asked), actions.c.state.not_in(ended_badly))
-        working = {
-            seq: ActionState(state)
-            for seq, state in connection.execute(sa.select(actions.c.seq, actions.c.state).where(works))
-        }
+        ended_badly = (ActionState.FAILED, ActionState.CANCELED)
+        working = {seq: state for seq, state in read_states(connection, asked).items() if state not in ended_badly}
         for row in rows:
             lines = lines_from(row)
             key = keyed.get((row.handler_seq, row.digest))
             if key is not None and all(line.action_seq in working for line in lines if line.action_seq):
-                accepted = tuple(accepted_line(line, working.get(line.action_seq or 0)) for line in lines)
+                accepted = tuple(
+                    replace(line, state=working[line.action_seq]) if line.action_seq else line for line in lines
+                )
                 self.earlier[row.handler_seq, key] = GroupAccepted(
                     name=row.name, handler_seq=row.handler_seq, number=row.seq, lines=accepted
                 )
@@ -271,15 +269,3 @@ def _match(image_name: str, pushed: Sequence[tuple[str, str]], tag: str | None) 
     repository, own = split_image(image_name)
     tags = {each for name, each in pushed if name == repository}
     return tag if tag in tags else "" if own in tags else None
-
-
-def accepted_line(line: StoredLine, state: ActionState | None = None) -> AcceptedLine:
-    """Return a line for the caller; `state` is the state of an earlier action."""
-    return AcceptedLine(
-        service_uuid=line.service_uuid,
-        service_name=line.service_name,
-        action_uuid=line.action_uuid,
-        joined=line.joined,
-        state=state or ActionState.PENDING,
-        note=line.reason,
-    )

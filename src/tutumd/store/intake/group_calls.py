@@ -10,12 +10,12 @@ import sqlalchemy as sa
 from tutumd.errors import ConflictError, Reason, encode_reasons
 from tutumd.model import Accepted, Call, DeliveryOutcome, Evaluation
 from tutumd.model import groups as model
-from tutumd.model.groups import GroupAccepted
+from tutumd.model.groups import GroupAccepted, GroupLine
 from tutumd.ports.intake import CallResult
-from tutumd.store.intake.called_groups import GONE, BatchGroups, Member, accepted_line
+from tutumd.store.intake.called_groups import GONE, BatchGroups, Member
 from tutumd.store.intake.coalesce import CalledHandler, Coalescer
 from tutumd.store.intake.sender_keys import digest
-from tutumd.store.objects.groups import StoredLine, selector_from
+from tutumd.store.objects.groups import selector_from, stored_line
 from tutumd.store.queue.followers import hold_followers
 from tutumd.store.sql import execute_compiled, json_rows
 from tutumd.store.tables import microseconds
@@ -28,7 +28,7 @@ _INSERT = sa.text(
 
 
 class NewGroupCall(NamedTuple):
-    """A group call to insert. The `seq` of actions that are not inserted yet is 0.
+    """A group call to insert.
 
     Attributes:
         before: For each service those that it waits for, as `Member.before`.
@@ -36,7 +36,7 @@ class NewGroupCall(NamedTuple):
 
     group: Any
     digest: str | None
-    lines: list[StoredLine]
+    lines: list[GroupLine]
     before: Mapping[str, Mapping[str, str]]
 
 
@@ -74,7 +74,7 @@ class GroupCoalescer(Coalescer):
             name=handler.name,
             handler_seq=handler.seq,
             number=-1 - len(self.group_calls),
-            lines=tuple(map(accepted_line, lines)),
+            lines=tuple(lines),
         )
         key = None if call.key is None else digest(call.key).hex()
         before = {member.service_uuid: member.before for member in members}
@@ -83,25 +83,24 @@ class GroupCoalescer(Coalescer):
             self.groups.earlier[handler.seq, call.key] = accepted
         return accepted
 
-    def _add_member(self, call: Call, handler: CalledHandler, evaluation: Evaluation, member: Member) -> StoredLine:
+    def _add_member(self, call: Call, handler: CalledHandler, evaluation: Evaluation, member: Member) -> GroupLine:
         """Call the hidden handler of a service."""
         uuid = self.groups.hidden.get((handler.seq, member.service_uuid), "")
         hidden = self._handlers.get(uuid)
         if hidden is None:
-            gone = encode_reasons([GONE])
-            return StoredLine(member.service_uuid, member.service_name, None, "", joined=False, note=gone)
+            return GroupLine(service_uuid=member.service_uuid, service_name=member.service_name, note=GONE)
         joined = hidden.action_uuid is not None or (hidden.service_uuid, hidden.operation) in self._opened
         has_own = evaluation.tag != member.tag or evaluation.notes
         own = replace(evaluation, tag=member.tag, notes=()) if has_own else evaluation
         action = self._queue_or_join(call, hidden, own, None)
         note = Reason("earlier-order") if joined and member.before else member.note
-        return StoredLine(
-            member.service_uuid,
-            member.service_name,
-            action.action_seq,
-            action.action_uuid,
-            joined,
-            encode_reasons([note]) if note else "",
+        return GroupLine(
+            service_uuid=member.service_uuid,
+            service_name=member.service_name,
+            action_seq=action.action_seq,
+            action_uuid=action.action_uuid,
+            joined=joined,
+            note=note,
         )
 
 
@@ -128,7 +127,7 @@ def store(
         seqs: The `seq` of the new actions, by UUID.
     """
     lines = [
-        [line._replace(action_seq=seqs[line.action_uuid]) if line.action_seq == 0 else line for line in new.lines]
+        [replace(line, action_seq=seqs[line.action_uuid]) if line.action_seq == 0 else line for line in new.lines]
         for new in batch.group_calls
     ]
     rows = [
@@ -138,7 +137,7 @@ def store(
             new.group.name,
             microseconds(now),
             new.digest,
-            of_call,
+            list(map(stored_line, of_call)),
             max(line.action_seq or 0 for line in of_call),
         )
         for new, of_call in zip(batch.group_calls, lines, strict=True)
@@ -150,14 +149,14 @@ def store(
         if waits:
             hold_followers(connection, number, waits, model.OnFailure(new.group.on_failure), now)
     return [
-        replace(result, number=numbers[-1 - result.number])
+        replace(result, number=numbers[-1 - result.number], lines=tuple(lines[-1 - result.number]))
         if isinstance(result, GroupAccepted) and result.number < 0
         else result
         for result in results
     ]
 
 
-def _find_waits(lines: Sequence[StoredLine], before: Mapping[str, Mapping[str, str]]) -> dict[int, dict[int, str]]:
+def _find_waits(lines: Sequence[GroupLine], before: Mapping[str, Mapping[str, str]]) -> dict[int, dict[int, str]]:
     """Return the `seq` and the service's name of each action that a new action of a call waits for."""
     called = {line.service_uuid: line.action_seq for line in lines if line.action_seq}
     waits = {

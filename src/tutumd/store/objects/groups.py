@@ -1,13 +1,13 @@
 """The store's groups and their calls, for the application."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
-from typing import Any, NamedTuple
+from dataclasses import asdict, replace
+from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.errors import ForbiddenError, NotFoundError, Reason, about, decode_reasons
-from tutumd.model import Action, ActionState, NewHandler, Page, Query, Reference, User
+from tutumd.errors import ForbiddenError, NotFoundError, about, decode_reasons, encode_reasons
+from tutumd.model import ActionState, NewHandler, Page, Query, Reference, User
 from tutumd.model import groups as model
 from tutumd.store.objects.action_rows import actions_from, select_actions
 from tutumd.store.objects.row_mapping import Row, read_one, read_page, visible_to
@@ -20,25 +20,25 @@ IMAGE = "image"
 _CALLS = {"handler": group_calls.c.handler_seq, "received": group_calls.c.received}
 
 
-class StoredLine(NamedTuple):
-    """A line of a group call, as `group_calls.lines` has it. `note` is as `encode_reasons` writes it, or empty."""
-
-    service_uuid: str
-    service_name: str
-    action_seq: int | None
-    action_uuid: str
-    joined: bool
-    note: str
-
-    @property
-    def reason(self) -> Reason | None:
-        """The note."""
-        return decode_reasons(self.note)[0] if self.note else None
-
-
-def lines_from(row: Row) -> list[StoredLine]:
+def lines_from(row: Row) -> list[model.GroupLine]:
     """Return the lines of a row of `group_calls`."""
-    return [StoredLine(*line) for line in row.lines]
+    return [
+        model.GroupLine(
+            service_uuid=service_uuid,
+            service_name=service_name,
+            action_seq=action_seq,
+            action_uuid=action_uuid,
+            joined=joined,
+            note=decode_reasons(note)[0] if note else None,
+        )
+        for service_uuid, service_name, action_seq, action_uuid, joined, note in row.lines
+    ]
+
+
+def stored_line(line: model.GroupLine) -> tuple[Any, ...]:
+    """Return a line as `group_calls.lines` has it, and `lines_from` reads it."""
+    note = encode_reasons([line.note]) if line.note else ""
+    return line.service_uuid, line.service_name, line.action_seq, line.action_uuid, line.joined, note
 
 
 def read_states(connection: sa.Connection, seqs: Collection[int]) -> dict[int, ActionState]:
@@ -89,7 +89,7 @@ class SqlGroups(StorePart):
                 received=row.received,
                 ended=row.ended,
                 state=ActionState(row.state or model.state_of_call([states.get(seq) for seq in called[row.seq]])),
-                lines=tuple(_line_from(line, by_seq.get(line.action_seq or 0)) for line in lines[row.seq]),
+                lines=tuple(replace(line, action=by_seq.get(line.action_seq or 0)) for line in lines[row.seq]),
             )
             for row in rows
         ]
@@ -155,13 +155,3 @@ def group_fields(row: Row) -> dict[str, Any]:
 def selector_from(stored: Mapping[str, Any]) -> model.GroupSelector:
     """Return the selector of a row of `groups`."""
     return model.GroupSelector(**{**stored, "services": tuple(stored["services"])})
-
-
-def _line_from(line: StoredLine, action: Action | None) -> model.GroupLine:
-    return model.GroupLine(
-        service_uuid=line.service_uuid,
-        service_name=line.service_name,
-        action=action,
-        joined=line.joined,
-        note=line.reason,
-    )

@@ -9,8 +9,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.model import ActionState
+from tutumd.model.groups import GroupLine
 from tutumd.model.notifications import TargetKind
-from tutumd.store.objects.groups import StoredLine, lines_from
+from tutumd.store.objects.groups import lines_from
 from tutumd.store.objects.row_mapping import Row
 from tutumd.store.queue import outbox, payloads
 from tutumd.store.tables import actions, group_calls, repeats, services, targets
@@ -61,7 +62,7 @@ def add_group_call(connection: sa.Connection, number: int, now: datetime) -> set
     return outbox.add_new(connection, new, now)
 
 
-def _describe(call: Row, lines: Mapping[str, StoredLine], covered: Sequence[Row], now: datetime) -> dict[str, Any]:
+def _describe(call: Row, lines: Mapping[str, GroupLine], covered: Sequence[Row], now: datetime) -> dict[str, Any]:
     first = covered[0]
     reason = f"{first.full_name}: {first.reason}" if first.reason else first.full_name
     is_success = first.state == ActionState.SUCCESS

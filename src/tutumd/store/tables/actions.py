@@ -165,7 +165,7 @@ group_calls = sa.Table(
     sa.Column("received", UtcTime, nullable=False),
     # Digest of the delivery's key. NULL: it has none.
     sa.Column("digest", sa.String(32)),
-    # For each service a `StoredLine`.
+    # For each service a `GroupLine`, as `stored_line` writes it.
     sa.Column("lines", sa.JSON, nullable=False),
     # `seq` of one of its actions: after its end, a worker looks whether all have ended.
     sa.Column("waits_for", sa.BigInteger),

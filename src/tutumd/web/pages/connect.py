@@ -173,6 +173,7 @@ def show_entries(found: Found, sender: Sender | None, secret: str = "") -> Respo
     sender, handler, url = sender or SENDERS["curl"], found.handler, found.call_url
     verify = handler.options.get("verify", {})
     has_identity = verify.get("preset") == "oidc"
+    newest = next((each.number for each in found.deliveries(1)), 0)
     return found.render(
         "connect_made.html",
         **found.values,
@@ -183,14 +184,8 @@ def show_entries(found: Found, sender: Sender | None, secret: str = "") -> Respo
         entries=[] if has_identity else fill_entries(sender, handler, url, secret),
         example=write_example(sender, handler, url, secret),
         problem=find_reach_problem(url, sender),
-        watch_at=_watch(found, sender),
+        watch_at=found.watch and f"{found.watch}?sender={sender.key}&after={newest}",
     )
-
-
-def _watch(found: Found, sender: Sender) -> str:
-    """Return the address, below the subject's page, of the page that shows the first call."""
-    after = next((each.number for each in found.deliveries(1)), 0)
-    return found.watch and f"{found.watch}?sender={sender.key}&after={after}"
 
 
 def make_secret(preset: str) -> str:

@@ -1,4 +1,4 @@
-"""Pages of groups: the list, a group with its calls, and the page of a call."""
+"""Pages of groups: the list, a new group, a group with its calls, and the page of a call."""
 
 from contextlib import suppress
 from typing import Annotated
@@ -6,13 +6,15 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 from fastapi.responses import Response
 
-from tutumd.errors import NotFoundError
+from tutumd.errors import NotFoundError, TutumdError
 from tutumd.model import ActionState, Query, Scope, Service
 from tutumd.web.messages.groups import describe_order, describe_selector, name_call, summarize_call
 from tutumd.web.messages.handlers import judge_handler
+from tutumd.web.pages.group_inputs import group_values, read_group, write_group
+from tutumd.web.pages.handler_form import FORM_ERRORS, blank_group, create_from_form, form_values
 from tutumd.web.pages.handler_routes import GROUP_BASE, Found, ReadSubject
 from tutumd.web.pages.handlers import values_of_page
-from tutumd.web.pages.visitors import Reader
+from tutumd.web.pages.visitors import Form, Operator, Reader, SentForm, Visit, fingerprint
 
 router = APIRouter()
 
@@ -24,14 +26,40 @@ CallNumber = Annotated[int, Path(ge=1, le=2**62)]
 @router.get("/groups/")
 def list_groups(visit: Reader) -> Response:
     """Show the visitor's groups."""
-    found = visit.store.handlers(visit.user, "", Query(limit=_MAX_GROUPS))
+    web = visit.web
+    found = web.store.handlers(visit.user, "", Query(limit=_MAX_GROUPS))
     return visit.render(
         "groups.html",
-        groups=[
-            (each, describe_selector(each.selector), judge_handler(each, visit.web.clock())) for each in found.objects
-        ],
+        groups=[(each, describe_selector(each.selector), judge_handler(each, web.clock())) for each in found.objects],
         has_more=found.total > _MAX_GROUPS,
         may_create=visit.user.may(Scope.OPERATE),
+    )
+
+
+@router.get("/groups/new/")
+def show_new(visit: Operator) -> Response:
+    """Show the form of a new group."""
+    return _show_new(visit)
+
+
+@router.post("/groups/new/")
+def create_group(visit: Operator, form: SentForm) -> Response:
+    """Create a group, and show it. If the same form is sent again, nothing is created."""
+    of_group = read_group(form, write_group(visit, blank_group(visit.web.clock())))
+    try:
+        made, _ = create_from_form(visit, "", form, fingerprint(form), of_group)
+    except FORM_ERRORS as error:
+        return _show_new(visit, form, error)
+    return visit.go_to(f"/groups/{made.number}/", "group-created")
+
+
+def _show_new(visit: Visit, typed: Form | None = None, refused: TutumdError | None = None) -> Response:
+    group = blank_group(visit.web.clock())
+    return visit.render(
+        "group_form.html",
+        refused=refused,
+        **form_values(group, typed, refused),
+        **group_values(visit, group, typed),
     )
 
 

@@ -1,7 +1,7 @@
-"""The form of a webhook handler, derived from the table of handler fields: a new field appears by itself."""
+"""The form of a webhook handler or a group, derived from the table of handler fields: a new field appears by itself."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from shlex import quote
@@ -29,7 +29,8 @@ from tutumd.web.pages.form_inputs import (
     write_example,
     write_texts,
 )
-from tutumd.web.pages.handler_routes import BASE, ChangedSubject, Found
+from tutumd.web.pages.group_inputs import group_values, read_group, write_group
+from tutumd.web.pages.handler_routes import BASE, GROUP_BASE, ChangedSubject, Found
 from tutumd.web.pages.rendering import FormError, list_errors
 from tutumd.web.pages.visitors import Form, Operator, SentForm, ServiceOfPage, Visit, fingerprint
 
@@ -68,11 +69,12 @@ def create_from_form(
         service_uuid: Empty for a group.
         of_group: The fields that only groups have, as JSON.
     """
-    document, errors = read_form(texts, None if service_uuid else blank_group(visit.web.clock()), visit.web.clock())
+    web = visit.web
+    document, errors = read_form(texts, None if service_uuid else blank_group(web.clock()), web.clock())
     if errors:
         raise FormError(errors)
     document |= of_group
-    return rules.create_once(visit.store, visit.user, service_uuid, document, form_sha256, visit.web.handler_fields)
+    return rules.create_once(web.store, visit.user, service_uuid, document, form_sha256, web.handler_fields)
 
 
 def blank_group(now: datetime) -> Handler:
@@ -81,38 +83,25 @@ def blank_group(now: datetime) -> Handler:
 
 
 @router.get(f"{BASE}edit/")
+@router.get(f"{GROUP_BASE}edit/")
 def show_edit(found: ChangedSubject) -> Response:
-    """Show the form of a handler."""
+    """Show the form of a handler or a group."""
     return _show_edit(found)
 
 
 @router.post(f"{BASE}edit/")
+@router.post(f"{GROUP_BASE}edit/")
 def change_handler(found: ChangedSubject, form: SentForm) -> Response:
-    """Change the fields that differ in the form, and show the handler."""
+    """Change the fields that differ in the form, and show the handler or group."""
     document, errors = read_form(form, found.handler, found.web.clock())
-    is_current = form.get("seen") == identify_fields(found.handler)
-    return save(found, document, errors, is_current, lambda error: _show_edit(found, form, error))
-
-
-def save(
-    found: Found,
-    document: Mapping[str, Any],
-    errors: Mapping[str, str],
-    is_current: bool,
-    show_form: Callable[[TutumdError], Response],
-) -> Response:
-    """Change the fields of a document, and show the handler or group; or the form again, with the error.
-
-    Args:
-        errors: Errors of the form, as of `FormError`.
-        is_current: Whether nobody has changed the fields since the form was shown.
-    """
-    if not document and not errors:
+    if errors:
+        return _show_edit(found, form, FormError(errors))
+    if found.handler.is_group:
+        document |= read_group(form, write_group(found, found.handler))
+    if not document:
         return found.go_to(found.place, "unchanged")
     try:
-        if errors:
-            raise FormError(errors)
-        if not is_current:
+        if form.get("seen") != _identify_fields(found.handler):
             raise ConflictError(
                 f"somebody changed this {found.kind} since you opened the form. What you see is what you typed: saving"
                 f" it again changes {', '.join(document)}"
@@ -121,7 +110,7 @@ def save(
     except FORM_ERRORS as error:
         if isinstance(error, NotFoundError) and not error.field:  # not a service of the form, but the subject itself
             raise
-        return show_form(error)
+        return _show_edit(found, form, error)
     return found.go_to(found.place, "changed")
 
 
@@ -140,11 +129,13 @@ def _show_new(
 
 
 def _show_edit(found: Found, typed: Form | None = None, refused: TutumdError | None = None) -> Response:
+    handler = found.handler
     return found.render(
-        "handler_edit.html",
+        "group_form.html" if handler.is_group else "handler_edit.html",
         refused=refused,
         **found.values,
-        **form_values(found.handler, typed, refused),
+        **form_values(handler, typed, refused),
+        **(group_values(found, handler, typed) if handler.is_group else {}),
     )
 
 
@@ -153,7 +144,7 @@ def form_values(handler: Handler | None, typed: Form | None, refused: TutumdErro
     return {
         "groups": make_form(handler, typed=typed, errors=list_errors(refused)),
         "typed_name": (handler and handler.name) or "" if typed is None else typed.get("name", ""),
-        "seen": identify_fields(handler) if handler else "",
+        "seen": _identify_fields(handler) if handler else "",
         "options_of": _options_of,
     }
 
@@ -167,7 +158,7 @@ def _options_of(each: Input) -> list[tuple[str, str]]:
     ]
 
 
-def identify_fields(handler: Handler) -> str:
+def _identify_fields(handler: Handler) -> str:
     """Return a text that changes when somebody changes the name or a field."""
     return fingerprint(handler.name, show_fields(handler), rules.public_options(handler))
 

@@ -19,7 +19,6 @@ from tutumd.web.uris import call_uri
 
 BASE = "/service/{uuid}/handler/{number}/"
 GROUP_BASE = "/groups/{number}/"
-GROUP_CRUMBS = [("Services", "/services/"), ("Groups", "/groups/")]
 Number = Annotated[int, Path(ge=1, lt=2**31)]
 
 
@@ -129,7 +128,7 @@ def find_subject(visit: Visit, service_uuid: str, number: int) -> Found:
         raise HandlerGoneError(service) from None
     unknown = "HANDLER" if service else "GROUP"
     word = choose_word(handler.name or "", unknown, lambda query: store.handlers(visitor, service_uuid, query))
-    words, place, crumbs = [word], f"/groups/{number}/", GROUP_CRUMBS
+    words, place, crumbs = [word], f"/groups/{number}/", [("Services", "/services/"), ("Groups", "/groups/")]
     if service is not None:
         words.insert(0, quote(visit.name_in_command(service)))
         place = f"/service/{service.uuid}/handler/{number}/"

@@ -28,7 +28,6 @@ from tutumd.web.pages import (
     connect,
     deliveries,
     freeze,
-    group_form,
     groups,
     handler_form,
     handlers,
@@ -62,7 +61,6 @@ PAGES = (
     handler_form,  # before `handlers`: `new` is not a number
     handlers,
     deliveries,
-    group_form,  # before `groups`: `new` is not a number
     groups,
     actions,
     freeze,

@@ -16,7 +16,7 @@ from tutumd.application.admission.evaluate import (
     write_public,
     write_stored,
 )
-from tutumd.application.admission.fields import DEFAULTS, FIELDS, HandlerOptions, Rate
+from tutumd.application.admission.fields import DEFAULTS, FIELDS, HandlerOptions, write_rate
 from tutumd.application.admission.filters import Filter
 from tutumd.application.admission.tags import TagRule
 from tutumd.application.admission.verify import Verification
@@ -66,7 +66,7 @@ def test_all_fields_are_read() -> None:
         ),
         tag=TagRule(allow=("v*",), source="body.push_data.tag"),
         pass_body="TUTUM_PAYLOAD",
-        rate_limit=Rate(count=30, seconds=60),
+        rate_limit=(30, 60),
         allow_from=(ip_network("10.0.0.0/8"), ip_network("2001:db8::/32")),
         debounce=5,
         skip_unchanged=False,
@@ -197,8 +197,8 @@ def test_a_wrong_value_is_refused_with_the_reason(field: str, value: object, tex
 )
 def test_rates(text: str, count: int, seconds: int) -> None:
     rate = options_of(rate_limit=text).rate_limit
-    assert rate == Rate(count=count, seconds=seconds)
-    assert rate.text == text
+    assert rate == (count, seconds)
+    assert rate is not None and write_rate(rate) == text
 
 
 def test_a_field_without_effect_is_refused() -> None:
