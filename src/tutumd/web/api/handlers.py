@@ -45,7 +45,7 @@ HandlerUuid = Annotated[str, Path(description="UUID of the webhook handler or gr
 Number = Annotated[int, Path(description="ID of the delivery", ge=1, le=2**62)]
 
 
-def _document_service(service_uuid: ServiceUuid) -> None:
+async def _document_service(service_uuid: ServiceUuid) -> None:
     """Describe the path of the routes below a service, which `_find_owner` reads."""
 
 
