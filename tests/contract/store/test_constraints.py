@@ -79,7 +79,7 @@ def test_a_handler_is_not_revoked_between_its_lookup_and_the_commit_of_its_call(
         handler = bed.handler("web")
         with bed.database.write() as connection:
             lock_services(connection, [handler.service_uuid])
-            assert find_handlers(connection, [call(handler)], microseconds(bed.clock()), None)
+            assert find_handlers(connection, [call(handler).handler_path], microseconds(bed.clock()), None)
             with pytest.raises(LockedError):
                 bed.store.delete_handler(bed.admin, handler.service_uuid, handler.uuid)
         bed.store.delete_handler(bed.admin, handler.service_uuid, handler.uuid)

@@ -43,7 +43,7 @@ def test_a_failed_batch_is_not_cached(bed: StoreBed) -> None:
 def test_the_cache_is_bounded(bed: StoreBed) -> None:
     handler = bed.handler("web")
     with bed.database.write() as connection:
-        (row,) = find_handlers(connection, [call(handler)], 0, None).values()
+        (row,) = find_handlers(connection, [call(handler).handler_path], 0, None).values()
     cache = HandlerCache()
     for number in range(MAX_CACHED):
         uuid = f"{number:08x}-0000-4000-8000-000000000000"
@@ -68,11 +68,11 @@ class Edge:
 
     def look_up(self, called: Sequence[Handler]) -> Mapping[str, CalledHandler]:
         """Return the handlers as the edge finds them, which must be as they are."""
-        calls = [call(handler) for handler in called]
+        paths = [call(handler).handler_path for handler in called]
         with self.database.write(self.connection) as connection:
-            kept = self.cache.find(connection, calls)
-            found = find_handlers(connection, calls, self.now_us, self.cache)
-            assert found == find_handlers(connection, calls, self.now_us, None)
+            kept = self.cache.find(connection, paths)
+            found = find_handlers(connection, paths, self.now_us, self.cache)
+            assert found == find_handlers(connection, paths, self.now_us, None)
         self.remembered = len(kept)
         return found
 

@@ -1,6 +1,6 @@
 """The groups that a batch calls, the services that the calls concern, and their hidden handlers."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from tutumd.errors import ConflictError, Reason
-from tutumd.model import ActionState, Call, Evaluation, Operation
+from tutumd.model import ActionState, Call, Evaluation, HandlerPath, Operation
 from tutumd.model import groups as model
 from tutumd.model.groups import MAX_SERVICES, GroupAccepted, GroupSelector
 from tutumd.model.images import split_image
@@ -26,8 +26,6 @@ _LOCK = sa.text(
 )
 _FIELDS = ("uuid", "seq", "name", "operation", "options", "version", "uses", "rate_tat", "old_uuid", "old_until")
 _OF_SERVICE = ("uuid", "full_name", "image_name", "owner", "terminated", "bound", "name", "engine", "after")
-_hidden = handlers.alias("hidden")
-_of_group: sa.BindParameter[int] = sa.bindparam("of_group")
 _uuids: sa.BindParameter[Any] = sa.bindparam("uuids", expanding=True)
 _STACK: sa.ColumnElement[str] = sa.case((services.c.part_of != "", services.c.part_of), else_=services.c.stack)
 _OF_GROUP: Mapping[str, Any] = {
@@ -41,10 +39,11 @@ _GROUPS = (
     .join(users, users.c.uuid == groups.c.user_uuid)
     .where(sa.or_(handlers.c.uuid.in_(_uuids), handlers.c.old_uuid.in_(_uuids)))
 )
-_SELECTED = (
-    sa.select(*(services.c[name] for name in _OF_SERVICE), _STACK.label("stack"), _hidden.c.uuid.label("hidden_uuid"))
-    .outerjoin(_hidden, sa.and_(_hidden.c.group_seq == _of_group, _hidden.c.service_uuid == services.c.uuid))
-    .order_by(services.c.full_name, services.c.uuid)
+_HIDDEN = sa.select(handlers.c.group_seq, handlers.c.service_uuid, handlers.c.uuid).where(
+    handlers.c.group_seq.in_(sa.bindparam("seqs", expanding=True))
+)
+_SELECTED = sa.select(*(services.c[name] for name in _OF_SERVICE), _STACK.label("stack")).order_by(
+    services.c.full_name, services.c.uuid
 )
 # Built once: to build a statement takes longer than to execute it.
 _LISTED = _SELECTED.where(services.c.uuid.in_(_uuids))
@@ -90,19 +89,21 @@ class BatchGroups:
         self.hidden: dict[tuple[int, str], str] = {}
         self.earlier: dict[tuple[int, str], GroupAccepted] = {}
         self._now = now
+        self._listed: dict[str, Any] = {}
         self._members: dict[_Chosen, list[Member]] = {}
         self._errors: dict[_Chosen, ConflictError] = {}
         self._read_groups(connection, sorted({call.handler_uuid for call in calls}))
-        for call in calls:
-            handler = self.handlers.get(call.handler_uuid)
-            if handler is None or not _may_act(handler, call.evaluation):
-                continue
-            chosen = _choice(handler, call.evaluation or WITHOUT_OPTIONS)
-            if chosen not in self._members:
-                try:
-                    self._members[chosen] = self._read_members(connection, chosen)
-                except ConflictError as error:
-                    self._members[chosen], self._errors[chosen] = [], error
+        choices = dict.fromkeys(
+            _choice(handler, call.evaluation or WITHOUT_OPTIONS)
+            for call in calls
+            if (handler := self.handlers.get(call.handler_uuid)) is not None and _may_act(handler, call.evaluation)
+        )
+        self._read_listed(connection, {seq for seq, *_ in choices})
+        for chosen in choices:
+            try:
+                self._members[chosen] = self._read_members(connection, chosen)
+            except ConflictError as error:
+                self._members[chosen], self._errors[chosen] = [], error
 
     @property
     def service_uuids(self) -> set[str]:
@@ -114,9 +115,13 @@ class BatchGroups:
         chosen = _choice(handler, evaluation)
         return self._errors.get(chosen) or self._members[chosen]
 
-    def look_up(self, call: Call) -> Iterator[Call]:
-        """Yield calls of all hidden handlers of the batch, with which they are looked up."""
-        return (replace(call, service_uuid=service, handler_uuid=uuid) for (_, service), uuid in self.hidden.items())
+    @property
+    def paths(self) -> Iterator[HandlerPath]:
+        """The paths of all hidden handlers that the batch calls."""
+        for (seq, *_), members in self._members.items():
+            for member in members:
+                if uuid := self.hidden.get((seq, member.service_uuid)):
+                    yield member.service_uuid, uuid
 
     def create_handlers(self, connection: sa.Connection) -> None:
         """Create the hidden handlers that are missing. The services are locked."""
@@ -158,6 +163,14 @@ class BatchGroups:
             if row.old_uuid is not None and row.old_until > self._now:
                 self.handlers[row.old_uuid] = handler
 
+    def _read_listed(self, connection: sa.Connection, seqs: Collection[int]) -> None:
+        """Read the hidden handlers of groups, and the services that they list, by one statement each."""
+        found = connection.execute(_HIDDEN, {"seqs": list(seqs)})
+        self.hidden = {(row.group_seq, row.service_uuid): row.uuid for row in found}
+        listed = dict.fromkeys(uuid for seq in seqs for uuid in self.rows[seq].selector["services"])
+        if listed:
+            self._listed = {row.uuid: row for row in connection.execute(_LISTED, {"uuids": list(listed)})}
+
     def _read_members(self, connection: sa.Connection, chosen: _Chosen) -> list[Member]:
         """Return the services that a call concerns, in the listed order, else by name, and then by their dependencies.
 
@@ -167,11 +180,14 @@ class BatchGroups:
         seq, pushed, tag = chosen
         group = self.rows[seq]
         selector = selector_from(group.selector)
-        rows = _select(connection, seq, selector, pushed)
+        rows = (
+            [self._listed[uuid] for uuid in selector.services if uuid in self._listed]
+            if selector.services
+            else _select(connection, selector, pushed)
+        )
         permitted = [
             row for row in rows if row.bound and not row.terminated and (group.is_admin or row.owner == group.owner)
         ]
-        self.hidden |= {(seq, row.uuid): row.hidden_uuid for row in permitted if row.hidden_uuid}
         if selector.image:
             matching = ((row, _match(row.image_name, pushed, tag)) for row in permitted)
             members = [Member(row.uuid, row.full_name, found or None) for row, found in matching if found is not None]
@@ -248,20 +264,13 @@ def _choice(handler: CalledHandler, evaluation: Evaluation) -> _Chosen:
     return handler.seq, evaluation.pushed, evaluation.tag
 
 
-def _select(
-    connection: sa.Connection, seq: int, selector: GroupSelector, pushed: Sequence[tuple[str, str]]
-) -> Sequence[Any]:
-    """Return the services that a selector may select, with their hidden handlers; names of images are compared
-    later.
-    """
-    if selector.services:
-        return connection.execute(_LISTED, {"of_group": seq, "uuids": selector.services}).all()
+def _select(connection: sa.Connection, selector: GroupSelector, pushed: Sequence[tuple[str, str]]) -> Sequence[Any]:
+    """Return the services of a stack, or those that may have a pushed image: names of images are compared later."""
     if selector.stack:
-        of_stack = {"of_engine": selector.engine, "of_stack": selector.stack}
-        return connection.execute(_OF_STACK, {"of_group": seq, **of_stack}).all()
+        return connection.execute(_OF_STACK, {"of_engine": selector.engine, "of_stack": selector.stack}).all()
     last = {repository.rpartition("/")[2] for repository, _ in pushed}
     of_image = sa.or_(sa.false(), *(services.c.image_name.icontains(name, autoescape=True) for name in last))
-    return connection.execute(_SELECTED.where(of_image), {"of_group": seq}).all()
+    return connection.execute(_SELECTED.where(of_image)).all()
 
 
 def _match(image_name: str, pushed: Sequence[tuple[str, str]], tag: str | None) -> str | None:

@@ -237,6 +237,15 @@ class Coalescer:
     def _queue_or_join(
         self, call: Call, handler: CalledHandler, evaluation: Evaluation, begun: dict[str, Any] | None
     ) -> Accepted:
+        action_uuid, action_seq, before, outcome = self._carry_out(call, handler, evaluation, begun)
+        # The action that a call joins may have the tag of an earlier call.
+        is_without_tag = outcome is _QUEUED and evaluation.tag is None
+        return _accepted(handler, action_uuid, action_seq, before, is_without_tag=is_without_tag)
+
+    def _carry_out(
+        self, call: Call, handler: CalledHandler, evaluation: Evaluation, begun: dict[str, Any] | None
+    ) -> tuple[str, int, int | None, str]:
+        """Queue or join an action; return its UUID, its `seq` or 0, the amount asked of it before, and the outcome."""
         opened = self._opened.get((handler.service_uuid, handler.operation))
         outcome = _JOINED
         if handler.action_uuid is None and opened is None:
@@ -257,12 +266,9 @@ class Coalescer:
                 changes["variables"] = {**changes.get("variables", {}), evaluation.variable[0]: evaluation.variable[1]}
         before = self._add_amount(call, handler, action, evaluation.handler_cap)
         self._add_delivery(call, handler, evaluation, action, outcome, encode_reasons(evaluation.notes), before)
-        carried_out = (action_uuid, handler.action_seq or 0)
         if call.key is not None:
-            self._keys.add((handler.seq, call.key), carried_out)
-        # The action that a call joins may have the tag of an earlier call.
-        is_without_tag = outcome is _QUEUED and evaluation.tag is None
-        return _accepted(handler, *carried_out, before, is_without_tag=is_without_tag)
+            self._keys.add((handler.seq, call.key), (action_uuid, handler.action_seq or 0))
+        return action_uuid, handler.action_seq or 0, before, outcome
 
     def _add_amount(self, call: Call, handler: CalledHandler, action: int | str, cap: int | None) -> int | None:
         """Add the amount of a call to its action, and return the total before it; None if the action is no SCALEUP."""

@@ -89,16 +89,16 @@ class GroupCoalescer(Coalescer):
         hidden = self._handlers.get(uuid)
         if hidden is None:
             return GroupLine(service_uuid=member.service_uuid, service_name=member.service_name, note=GONE)
-        joined = hidden.action_uuid is not None or (hidden.service_uuid, hidden.operation) in self._opened
         has_own = evaluation.tag != member.tag or evaluation.notes
         own = replace(evaluation, tag=member.tag, notes=()) if has_own else evaluation
-        action = self._queue_or_join(call, hidden, own, None)
+        action_uuid, action_seq, _, outcome = self._carry_out(call, hidden, own, None)
+        joined = outcome == DeliveryOutcome.JOINED
         note = Reason("earlier-order") if joined and member.before else member.note
         return GroupLine(
             service_uuid=member.service_uuid,
             service_name=member.service_name,
-            action_seq=action.action_seq,
-            action_uuid=action.action_uuid,
+            action_seq=action_seq,
+            action_uuid=action_uuid,
             joined=joined,
             note=note,
         )

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.model import Call, HoldKind
+from tutumd.model import HandlerPath, HoldKind
 from tutumd.store.intake.coalesce import CalledHandler
 from tutumd.store.sql import execute_compiled
 from tutumd.store.tables import OPEN, action_holds, actions, handlers, services
@@ -79,15 +79,15 @@ class HandlerCache:
         self._by_service: dict[str, dict[str, CalledHandler]] = {}
         self._last_change: Sequence[sa.Row[Any]] = []
 
-    def find(self, connection: sa.Connection, calls: Sequence[Call]) -> dict[str, CalledHandler]:
-        """Return the cached handlers of calls, by their UUIDs."""
+    def find(self, connection: sa.Connection, paths: Sequence[HandlerPath]) -> dict[str, CalledHandler]:
+        """Return the cached handlers with these paths, by their UUIDs."""
         self._forget_changed(connection)
         by_service = self._by_service
         return {
-            call.handler_uuid: handler
-            for call in calls
-            if (of_service := by_service.get(call.service_uuid)) is not None
-            and (handler := of_service.get(call.handler_uuid)) is not None
+            uuid: handler
+            for service_uuid, uuid in paths
+            if (of_service := by_service.get(service_uuid)) is not None
+            and (handler := of_service.get(uuid)) is not None
         }
 
     def _forget_changed(self, connection: sa.Connection) -> None:
@@ -123,7 +123,7 @@ class HandlerCache:
 
 
 def find_handlers(
-    connection: sa.Connection, calls: Sequence[Call], now_us: int, handler_cache: HandlerCache | None
+    connection: sa.Connection, paths: Sequence[HandlerPath], now_us: int, handler_cache: HandlerCache | None
 ) -> dict[str, CalledHandler]:
     """Return the called handlers by the UUIDs in their URLs, each with the open action that its calls join.
 
@@ -132,8 +132,8 @@ def find_handlers(
     Args:
         handler_cache: The cache of this connection; None if others may write at the same time.
     """
-    called = {} if handler_cache is None else handler_cache.find(connection, calls)
-    missing = {call.handler_uuid for call in calls if call.handler_uuid not in called}
+    called = {} if handler_cache is None else handler_cache.find(connection, paths)
+    missing = {uuid for _, uuid in paths if uuid not in called}
     if missing:
         uuids = json.dumps(dict.fromkeys(missing))
         found = map(CalledHandler._make, execute_compiled(connection, _BY_UUID, uuids=uuids))

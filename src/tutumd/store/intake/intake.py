@@ -194,10 +194,10 @@ def store_calls(
     topics: set[str] = set()
     waiting = calls
     while waiting:
-        looked_up = waiting
+        paths = [call.handler_path for call in waiting if call.service_uuid]
         if groups is not None:
-            looked_up = [*(call for call in waiting if call.service_uuid), *groups.look_up(of_groups[0])]
-        called = find_handlers(connection, looked_up, microseconds(now), handler_cache)
+            paths += groups.paths
+        called = find_handlers(connection, paths, microseconds(now), handler_cache)
         part = _first_part(waiting, called)
         results += _store_part(connection, part, called, now, BatchKeys(now, max_keys), budget, topics, groups)
         waiting = waiting[len(part) :]
