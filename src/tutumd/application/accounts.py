@@ -15,8 +15,7 @@ from tutumd.application.queries import parse_until
 from tutumd.application.scopes import require_admin, require_everything, require_scope
 from tutumd.errors import NOT_FOUND, ForbiddenError, InvalidInputError, NotFoundError, UnauthorizedError, about
 from tutumd.model import ApiKey, NewKey, Scope, User
-from tutumd.ports.accounts import Accounts
-from tutumd.ports.store import Store
+from tutumd.ports import Accounts, Store
 
 KEY_PREFIX = "tutumd_"
 """Prefix of generated keys. Scanners for leaked secrets recognize it."""

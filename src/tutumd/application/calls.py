@@ -22,7 +22,7 @@ from tutumd.errors import (
     UnavailableError,
 )
 from tutumd.model import MAX_AMOUNT, Call, Evaluation, EvaluationNeeded, HandlerPath, Reference
-from tutumd.ports.intake import CallResult, Stored
+from tutumd.ports import CallResult, Stored
 
 MAX_WAIT_S = 600
 

@@ -10,7 +10,7 @@ from tutumd.application.scopes import require_admin, require_everything
 from tutumd.errors import ForbiddenError, InvalidInputError, about
 from tutumd.model import Query, Scope, User
 from tutumd.model.freeze import MAX_REASON_CHARS, FreezeWindow, NewFreezeWindow, check_window
-from tutumd.ports.store import Store
+from tutumd.ports import Store
 
 
 def create(store: Store, viewer: User, document: Mapping[str, Any]) -> FreezeWindow:

@@ -12,7 +12,7 @@ from tutumd.application.scopes import require_everything
 from tutumd.errors import InvalidInputError, about
 from tutumd.model import NewHandler, Operation, Query, User
 from tutumd.model.groups import MAX_SERVICES, GroupSelector, OnFailure, Sequence
-from tutumd.ports.store import Store
+from tutumd.ports import Store
 
 MAX_STACK = 255
 _SELECTORS = ("services", "stack", "match")

@@ -20,7 +20,7 @@ from tutumd.application.groups import GROUP_FIELDS, change_group, parse_selector
 from tutumd.errors import InvalidInputError, SettingsError, about
 from tutumd.model import Handler, NewHandler, NewTarget, Operation, User
 from tutumd.model.groups import GroupSelector
-from tutumd.ports.store import Store
+from tutumd.ports import Store
 
 MAX_ENTRIES = 100
 MAX_GRACE_S = 30 * 86_400

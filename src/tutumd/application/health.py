@@ -7,9 +7,7 @@ from typing import Literal
 
 from tutumd.errors import UnavailableError
 from tutumd.model import EngineInfo
-from tutumd.ports.intake import Intake
-from tutumd.ports.queue import HEARTBEAT_TIMEOUT, Clock
-from tutumd.ports.store import Store
+from tutumd.ports import HEARTBEAT_TIMEOUT, Clock, Intake, Store
 
 LARGE_WAL_BYTES = 1_000_000_000
 LATE_S = 300.0

@@ -36,7 +36,7 @@ from tutumd.model import (
     TargetKind,
     User,
 )
-from tutumd.ports.store import Store
+from tutumd.ports import Store
 
 NAMES = ["name", "kind", "settings", "events", "service", "stack", "include_log", "repeat", "per_group_call", "enabled"]
 ADMIN_EVENTS = (Event.ENGINE_DOWN, Event.ENGINE_UP)

@@ -12,8 +12,7 @@ from tutumd.application.admission.evaluate import CallInput, CheckResult, Verdic
 from tutumd.application.calls import AdmissionCache, StoreCall, accept, evaluate_call
 from tutumd.errors import ConflictError, InvalidInputError, NotFoundError, Reason
 from tutumd.model import Call, Delivery, EvaluationNeeded, Handler, Origin, User
-from tutumd.ports.intake import Stored
-from tutumd.ports.store import Store
+from tutumd.ports import Store, Stored
 
 
 async def redeliver(

@@ -10,7 +10,7 @@ from tutumd.application.admission.json_checks import check_optional_text
 from tutumd.application.queries import parse_until
 from tutumd.errors import AnswerTimeoutError, InvalidInputError, UnavailableError
 from tutumd.model import Action, Availability, Origin, Plan, Service, ServiceImage, User, find_target
-from tutumd.ports.store import Store
+from tutumd.ports import Store
 
 AVAILABILITY_TIMEOUT_S = 3.0
 NOT_ROLLED_BACK = (

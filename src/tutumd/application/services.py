@@ -35,7 +35,7 @@ from tutumd.model import (
     Verb,
     WantedImage,
 )
-from tutumd.ports.store import Store
+from tutumd.ports import Store
 
 ENGINE_TIMEOUT_S = 10.0
 MAX_IMAGE_LENGTH = 1024

@@ -14,7 +14,7 @@ from tutumd.application.digests import sha256_hex
 from tutumd.errors import TutumdError
 from tutumd.main.key_files import DEMO_KEY_FILE, read_or_create
 from tutumd.model import Access, Handler, NewHandler, Operation, Origin, Query, Service, ServiceState, User, Verb, Via
-from tutumd.ports.store import Store
+from tutumd.ports import Store
 from tutumd.web.uris import call_uri
 
 SERVICE = "hello"

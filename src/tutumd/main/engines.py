@@ -13,7 +13,7 @@ import structlog
 
 from tutumd.errors import SettingsError, TutumdError
 from tutumd.main.storage import locked
-from tutumd.ports.engine import Engine
+from tutumd.ports import Engine
 from tutumd.settings import Settings
 
 _OPTION = re.compile(

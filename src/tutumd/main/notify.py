@@ -16,7 +16,7 @@ from tutumd.notifier.issuers import fetch_due
 from tutumd.notifier.loop import Notifier
 from tutumd.notifier.outbound import Outbound
 from tutumd.notifier.senders import ForgeSender, WebhookSender
-from tutumd.ports.notifications import Sender
+from tutumd.ports import Sender
 from tutumd.settings import Options, Settings
 
 

@@ -14,7 +14,7 @@ from shlex import quote
 
 from tutumd.errors import ConflictError, SettingsError, UnavailableError
 from tutumd.main.key_files import DEMO_KEY_FILE, make_private, open_private, read_or_create
-from tutumd.ports.queue import Clock
+from tutumd.ports import Clock
 from tutumd.settings import Options, Settings, read_settings
 from tutumd.store.objects.figures import SqlFigures
 from tutumd.store.queue.leases import boot_clock

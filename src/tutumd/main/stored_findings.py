@@ -6,7 +6,7 @@ from ipaddress import ip_address
 from tutumd.application.health import explain_delay
 from tutumd.model.figures import Finding, ok, warning, wrong
 from tutumd.model.issuers import MAX_KEYS_AGE
-from tutumd.ports.queue import HEARTBEAT_TIMEOUT
+from tutumd.ports import HEARTBEAT_TIMEOUT
 from tutumd.settings import Settings
 from tutumd.store.upkeep.checkup import Contents
 

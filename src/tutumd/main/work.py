@@ -8,7 +8,7 @@ from functools import partial
 from tutumd.main import engines, program
 from tutumd.main.key_files import read_worker_key
 from tutumd.main.storage import Storage
-from tutumd.ports.engine import Engine
+from tutumd.ports import Engine
 from tutumd.settings import Options, Settings
 from tutumd.worker.journal_seal import JournalSeal
 from tutumd.worker.loop import Worker, WorkerLimits

@@ -9,7 +9,7 @@ import structlog
 from tutumd.application.admission.json_checks import is_shallow
 from tutumd.errors import UnavailableError
 from tutumd.notifier.outbound import Outbound, UnreachableError
-from tutumd.ports.notifications import NotificationQueue
+from tutumd.ports import NotificationQueue
 
 _log = structlog.get_logger(__name__)
 

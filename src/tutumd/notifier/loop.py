@@ -12,8 +12,7 @@ from tutumd.boottime import boottime_s
 from tutumd.errors import TutumdError, UnavailableError
 from tutumd.model.notifications import MAX_ERROR_CHARS, ClaimedNotification, SendResult, Target, TargetKind
 from tutumd.model.notifications import Event as NotificationEvent
-from tutumd.ports.notifications import NotificationQueue, Sender
-from tutumd.ports.queue import HEARTBEAT_TIMEOUT, Clock
+from tutumd.ports import HEARTBEAT_TIMEOUT, Clock, NotificationQueue, Sender
 from tutumd.threads import Loop, Slots, explain_stuck
 
 MAX_PARALLEL = 8

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import sqlalchemy as sa
 
 from tutumd.model import Service
-from tutumd.ports.store import Store
+from tutumd.ports import Store
 from tutumd.store.objects.accounts import SqlAccounts
 from tutumd.store.objects.action_rows import SqlRecentActions
 from tutumd.store.objects.deliveries import SqlDeliveries

@@ -25,9 +25,7 @@ from tutumd.application.refused_calls import RefusedCalls
 from tutumd.errors import NOT_FOUND, NotFoundError, UnavailableError
 from tutumd.metrics import CallMetrics
 from tutumd.model import Origin, User
-from tutumd.ports.intake import Intake
-from tutumd.ports.queue import Clock
-from tutumd.ports.store import Store
+from tutumd.ports import Clock, Intake, Store
 from tutumd.web.call.batches import Batches, HeavyWork
 from tutumd.web.call.issuer_keys import KeyCache
 from tutumd.web.call.long_poll import LongPoll

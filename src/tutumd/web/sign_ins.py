@@ -9,7 +9,7 @@ from tutumd.application.digests import sha256_hex
 from tutumd.application.refused_calls import RefusedCalls
 from tutumd.errors import TooManyCallsError, UnauthorizedError
 from tutumd.model import NewSession, Origin, User
-from tutumd.ports.accounts import Accounts
+from tutumd.ports import Accounts
 
 MAX_FAILURES = 20
 _ALL_USERS = ""

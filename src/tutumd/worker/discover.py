@@ -15,8 +15,7 @@ import structlog
 from tutumd.boottime import boottime_s
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdError, UnavailableError
 from tutumd.model import EngineInfo
-from tutumd.ports.engine import Engine, PartialDiscoveryError
-from tutumd.ports.queue import Queue
+from tutumd.ports import Engine, PartialDiscoveryError, Queue
 from tutumd.threads import Loop
 from tutumd.worker.journal_seal import JournalSeal
 from tutumd.worker.parking import PROBE_PAUSE_S, Parking

@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 from tutumd.errors import EngineRefusedError
 from tutumd.model import EngineRequest, read_wanted
-from tutumd.ports.engine import Engine
+from tutumd.ports import Engine
 from tutumd.worker.journal_seal import JournalSeal
 from tutumd.worker.perform import plan
 from tutumd.worker.request_check import trusted_image

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from typing import TypeVar
 
 from tutumd.model import Claim, Outcome, ServiceSnapshot
-from tutumd.ports.engine import LOST_JOURNAL
+from tutumd.ports import LOST_JOURNAL
 
 _FIELD = "seal"
 _Seen = TypeVar("_Seen", Outcome, ServiceSnapshot)

@@ -22,8 +22,7 @@ from tutumd.errors import (
     UnavailableError,
 )
 from tutumd.model import EngineRequest, Outcome, RunLimits, Service, ServiceSnapshot
-from tutumd.ports.engine import Engine
-from tutumd.ports.queue import GIVE_UP_AFTER, HEARTBEAT_TIMEOUT, Queue
+from tutumd.ports import GIVE_UP_AFTER, HEARTBEAT_TIMEOUT, Engine, Queue
 from tutumd.threads import Loop, Slots, explain_stuck
 from tutumd.worker.discover import Discovery
 from tutumd.worker.engine_reads import read_engine

@@ -7,7 +7,7 @@ from threading import Event, Lock, Thread
 import structlog
 
 from tutumd.errors import EngineUnavailableError, Reason
-from tutumd.ports.engine import Engine
+from tutumd.ports import Engine
 
 PROBE_PAUSE_S = 1.0
 """Pause between two probes. A probe takes at most 5 s."""

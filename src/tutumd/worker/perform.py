@@ -18,8 +18,7 @@ from tutumd.model import (
     Verb,
     WantedImage,
 )
-from tutumd.ports.engine import LOST_JOURNAL, Engine
-from tutumd.ports.queue import Queue
+from tutumd.ports import LOST_JOURNAL, Engine, Queue
 from tutumd.worker.leased_run import LeasedRun
 from tutumd.worker.request_check import check_request
 

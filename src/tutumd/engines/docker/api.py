@@ -19,7 +19,7 @@ from tutumd.engines.dockerapi.failures import changing, explanation, is_temporar
 from tutumd.engines.dockerapi.registry import Manifest, inspect_manifest, pull, registry_auth
 from tutumd.engines.labels import ACTION, ACTION_TIMEOUT, INSTALLATION, ImageReference, Json
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
-from tutumd.ports.engine import Run
+from tutumd.ports import Run
 
 _DEFAULT_STOP_S = 10
 _MAX_OUTPUT_BYTES = 64 * 1024

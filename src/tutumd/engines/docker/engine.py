@@ -47,7 +47,7 @@ from tutumd.model import (
     WantedImage,
     warning,
 )
-from tutumd.ports.engine import Run
+from tutumd.ports import Run
 
 
 class DockerEngine:

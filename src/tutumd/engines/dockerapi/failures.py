@@ -12,7 +12,7 @@ from requests import PreparedRequest
 
 from tutumd.engines.faults import causes, explain
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
-from tutumd.ports.engine import Run
+from tutumd.ports import Run
 
 _UNAVAILABLE = (502, 503, 504)
 # Texts of a 500 that mean "not now": the engine is shutting down, or has lost its own runtime.

@@ -18,10 +18,10 @@ from tutumd.engines.dockerapi.connection import PULL_SILENCE_S, Client
 from tutumd.engines.dockerapi.documents import digests_in
 from tutumd.engines.dockerapi.failures import status_of, timed_out, translated, with_advice
 from tutumd.engines.labels import DOCKER_HUB, ImageReference, pull_code
-from tutumd.engines.rollout.timing import unfinished
+from tutumd.engines.rollout import unfinished
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, LeaseLostError, ReasonCode, code_of
 from tutumd.model import Availability, Phase, WantedImage
-from tutumd.ports.engine import Run
+from tutumd.ports import Run
 
 _DOWNLOADED = ("Download complete", "Pull complete", "Already exists")
 # The content of `X-Registry-Auth`; empty without a login. It must never be logged.

@@ -27,7 +27,7 @@ from tutumd.engines.kubernetes.requests import (
 from tutumd.engines.kubernetes.view import Pod, WorkloadView, read_pod
 from tutumd.engines.kubernetes.workloads import Address, Workload, label_query
 from tutumd.engines.labels import IGNORE, Json
-from tutumd.engines.rollout.timing import DeniedError, StaleError
+from tutumd.engines.rollout import DeniedError, StaleError
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, Reason, TutumdError
 
 PAGE = 500

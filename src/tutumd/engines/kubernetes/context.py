@@ -11,10 +11,9 @@ from tutumd.engines.kubernetes.view import Pod, WorkloadView
 from tutumd.engines.kubernetes.workloads import Address, Workload
 from tutumd.engines.labels import Json, parse_labels
 from tutumd.engines.output import Source, merge_output
-from tutumd.engines.rollout.journal import LOG_LINES, join_sentences
-from tutumd.engines.rollout.timing import Timing, retry_on_conflict
+from tutumd.engines.rollout import LOG_LINES, Timing, join_sentences, retry_on_conflict
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
-from tutumd.ports.engine import Run
+from tutumd.ports import Run
 
 T = TypeVar("T")
 # Takes a workload and returns its patch, a list in JSON Patch, else in JSON Merge Patch; None if there is nothing to

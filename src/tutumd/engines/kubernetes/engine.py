@@ -24,9 +24,7 @@ from tutumd.engines.kubernetes.view import Pod, WorkloadView, read_pod
 from tutumd.engines.kubernetes.workloads import Address, Kind, Workload, read_address
 from tutumd.engines.labels import Json, parse_labels
 from tutumd.engines.output import Source, merge_output, since_of
-from tutumd.engines.rollout.driver import carry_out
-from tutumd.engines.rollout.journal import ScaleJournal, refuse_over_cap, refuse_stopped
-from tutumd.engines.rollout.timing import Timing
+from tutumd.engines.rollout import ScaleJournal, Timing, carry_out, refuse_over_cap, refuse_stopped
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdError
 from tutumd.model import (
     Availability,
@@ -40,7 +38,7 @@ from tutumd.model import (
     ServiceSnapshot,
     WantedImage,
 )
-from tutumd.ports.engine import PartialDiscoveryError, Run
+from tutumd.ports import PartialDiscoveryError, Run
 
 EVERY_NAMESPACE = "*"
 _LOG_PODS = 20

@@ -13,8 +13,7 @@ from tutumd.engines.kubernetes.context import WorkloadContext
 from tutumd.engines.kubernetes.view import Pod, WorkloadView, describe_pod, find_culprit
 from tutumd.engines.kubernetes.workloads import Kind, Workload
 from tutumd.engines.labels import Json, parse_labels
-from tutumd.engines.rollout.journal import RolloutStatus, ScaleJournal, blame, join_sentences
-from tutumd.engines.rollout.timing import HoldTimer, Timing
+from tutumd.engines.rollout import HoldTimer, RolloutStatus, ScaleJournal, Timing, blame, join_sentences
 from tutumd.errors import Cause, EngineRefusedError, ReasonCode, code_of
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from tutumd.engines.kubernetes.workloads import RESTARTED_AT, Workload, fingerprint, restarted_at
 from tutumd.engines.labels import IMAGE_ROLLED_BACK, IMAGE_TAGGED, Json
-from tutumd.engines.rollout.journal import Result, Stage, restore_variables, set_variables, store_variables
+from tutumd.engines.rollout import Result, Stage, restore_variables, set_variables, store_variables
 
 # Environment variables that a redeploy sets in the main container; None removes a variable.
 Variables = Mapping[str, str | None]

@@ -20,8 +20,7 @@ from tutumd.engines.labels import (
     parse_reference,
     rollback_image,
 )
-from tutumd.engines.rollout.journal import Result, Stage
-from tutumd.engines.rollout.timing import Timing
+from tutumd.engines.rollout import Result, Stage, Timing
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Plan, RunLimits, WantedImage
 

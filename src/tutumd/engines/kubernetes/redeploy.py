@@ -25,8 +25,7 @@ from tutumd.engines.kubernetes.plan import all_notes, plan_redeploy
 from tutumd.engines.kubernetes.view import WorkloadView
 from tutumd.engines.kubernetes.workloads import Kind, Workload, fingerprint, restarted_at
 from tutumd.engines.labels import Json, parse_reference
-from tutumd.engines.rollout.driver import Look, fail, save
-from tutumd.engines.rollout.journal import Result, RolloutStatus, Stage, build_outcome, join_sentences
+from tutumd.engines.rollout import Look, Result, RolloutStatus, Stage, build_outcome, fail, join_sentences, save
 from tutumd.errors import Cause, EngineRefusedError, code_of
 from tutumd.model import Outcome, Phase
 

@@ -10,17 +10,20 @@ from tutumd.engines.kubernetes.requests import on_autoscalers
 from tutumd.engines.kubernetes.view import WorkloadView, controller_of, describe_pod, find_culprit
 from tutumd.engines.kubernetes.workloads import Address, Kind, Workload
 from tutumd.engines.labels import AUTOSCALER, STOPPED_REPLICAS, Json
-from tutumd.engines.rollout.driver import Look, end_rollback, fail, save
-from tutumd.engines.rollout.journal import (
+from tutumd.engines.rollout import (
+    Look,
     Result,
     RolloutStatus,
     ScaleJournal,
     Stage,
     blame,
     build_outcome,
+    end_rollback,
+    fail,
     join_sentences,
+    save,
+    unfinished,
 )
-from tutumd.engines.rollout.timing import unfinished
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome, Phase
 

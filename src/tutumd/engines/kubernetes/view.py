@@ -8,7 +8,7 @@ from datetime import datetime
 from tutumd.engines.dockerapi.documents import parse_time
 from tutumd.engines.kubernetes.workloads import Address, Kind, Workload, find_unprobed, is_sidecar, restarted_at
 from tutumd.engines.labels import Json, pull_code
-from tutumd.engines.rollout.journal import restarts_text
+from tutumd.engines.rollout import restarts_text
 from tutumd.errors import Cause, ReasonCode
 
 # Reasons for which a waiting container does not start by itself (kubernetes: pkg/kubelet/images/types.go,

@@ -14,12 +14,10 @@ from tutumd.engines.local.data_folder import DataFolder, tail
 from tutumd.engines.local.plan import PlanInput, Planner, definition_of, dry_run_redeploy
 from tutumd.engines.local.processes import Processes, SpawnError
 from tutumd.engines.local.records import ContainerRecord, ServiceRecord, container_name
-from tutumd.engines.rollout.journal import restarts_text
-from tutumd.engines.rollout.timing import unfinished
+from tutumd.engines.rollout import restarts_text, unfinished
 from tutumd.errors import Cause, ReasonCode, code_of
 from tutumd.model import Outcome, Phase, Plan, RunLimits, Service
-from tutumd.ports.engine import Run
-from tutumd.ports.queue import Clock
+from tutumd.ports import Clock, Run
 
 POLL_S = 0.05
 TAIL_LINES = 50

@@ -42,8 +42,7 @@ from tutumd.model import (
     warning,
     wrong,
 )
-from tutumd.ports.engine import Run
-from tutumd.ports.queue import Clock
+from tutumd.ports import Clock, Run
 
 NO_ROLLBACK = "a service of the local engine is a command, which has no images: change its definition instead"
 

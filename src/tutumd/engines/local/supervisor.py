@@ -14,7 +14,7 @@ from tutumd.engines.local.processes import Processes, SpawnError
 from tutumd.engines.local.procfs import Identity
 from tutumd.engines.local.records import ContainerRecord, ServiceRecord, replace_container
 from tutumd.model import Autorestart
-from tutumd.ports.queue import Clock
+from tutumd.ports import Clock
 
 ROUND_S = 0.25
 ROTATION_S = 1.0

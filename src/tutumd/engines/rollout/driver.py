@@ -17,7 +17,7 @@ from tutumd.engines.rollout.journal import (
 from tutumd.engines.rollout.timing import HoldTimer, Timing
 from tutumd.errors import Cause, EngineRefusedError, ReasonCode, code_of
 from tutumd.model import Outcome
-from tutumd.ports.engine import Run
+from tutumd.ports import Run
 
 # The pause between two looks grows while nothing changes.
 _SLOWER, _LONGEST_S = 1.1, 0.5

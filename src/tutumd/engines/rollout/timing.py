@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from tutumd.errors import Cause, EngineRefusedError, EngineUnavailableError, TutumdError, code_of
 from tutumd.model import RunLimits
-from tutumd.ports.engine import Run
+from tutumd.ports import Run
 
 T = TypeVar("T")
 _UTC_NOW = partial(datetime.now, UTC)

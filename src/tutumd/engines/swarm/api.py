@@ -14,8 +14,7 @@ from tutumd.engines.dockerapi.failures import translated
 from tutumd.engines.dockerapi.registry import registry_auth
 from tutumd.engines.labels import ACTION, IGNORE, Json, parse_reference
 from tutumd.engines.output import Source, merge_output, since_of
-from tutumd.engines.rollout.journal import LOG_LINES
-from tutumd.engines.rollout.timing import StaleError
+from tutumd.engines.rollout import LOG_LINES, StaleError
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.view import Nodes, ServiceView, Task, read_nodes, read_task
 from tutumd.errors import EngineRefusedError, EngineUnavailableError

@@ -6,12 +6,12 @@ from typing import Any
 
 from tutumd.engines.dockerapi.documents import LEEWAY_S, patience_s
 from tutumd.engines.labels import Json
-from tutumd.engines.rollout.timing import StaleError, Timing, poll_until, retry_on_conflict
+from tutumd.engines.rollout import StaleError, Timing, poll_until, retry_on_conflict
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.view import ServiceView, Task, TaskPhase
 from tutumd.model import Phase, RunLimits
-from tutumd.ports.engine import Run
+from tutumd.ports import Run
 
 # Takes a service and returns its new specification; None if there is nothing to change.
 MakeSpec = Callable[[ServiceView], dict[str, Any] | None]

@@ -10,9 +10,7 @@ from typing import Any
 from tutumd.engines.dockerapi.checkup import Needed, check_engine
 from tutumd.engines.dockerapi.connection import connect
 from tutumd.engines.labels import Json, describe_lasting_tag, found_settings, group_facts, original_image, owner_of
-from tutumd.engines.rollout.driver import carry_out
-from tutumd.engines.rollout.journal import ScaleJournal, refuse_stopped
-from tutumd.engines.rollout.timing import Timing
+from tutumd.engines.rollout import ScaleJournal, Timing, carry_out, refuse_stopped
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.context import ServiceContext, limits_of
@@ -41,7 +39,7 @@ from tutumd.model import (
     ok,
     wrong,
 )
-from tutumd.ports.engine import LOST_JOURNAL, Run
+from tutumd.ports import LOST_JOURNAL, Run
 
 _STATES = {
     TaskPhase.STARTING: ContainerState.STARTING,

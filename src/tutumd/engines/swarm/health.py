@@ -7,13 +7,12 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
 from tutumd.engines.labels import Json, pull_code
-from tutumd.engines.rollout.journal import RolloutStatus, ScaleJournal, blame, restarts_text
-from tutumd.engines.rollout.timing import unfinished
+from tutumd.engines.rollout import RolloutStatus, ScaleJournal, blame, restarts_text, unfinished
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.spec import Version
 from tutumd.engines.swarm.view import ServiceView, Task, TaskPhase
 from tutumd.errors import Cause, ReasonCode
-from tutumd.ports.engine import Run
+from tutumd.ports import Run
 
 
 def check_update(

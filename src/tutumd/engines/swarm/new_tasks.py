@@ -10,8 +10,7 @@ from typing import Any
 
 from tutumd.engines.dockerapi.documents import is_health_check
 from tutumd.engines.labels import ACTION, IGNORE, Json, Order
-from tutumd.engines.rollout.journal import blame
-from tutumd.engines.rollout.timing import HoldTimer, unfinished
+from tutumd.engines.rollout import HoldTimer, blame, unfinished
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.context import ServiceContext, report_progress
 from tutumd.engines.swarm.health import describe_task, find_culprit, has_failed, lost_tasks

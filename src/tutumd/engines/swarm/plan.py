@@ -12,8 +12,7 @@ from tutumd.engines.labels import (
     original_image,
     parse_reference,
 )
-from tutumd.engines.rollout.journal import Result, Stage, join_sentences
-from tutumd.engines.rollout.timing import Timing
+from tutumd.engines.rollout import Result, Stage, Timing, join_sentences
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.health import describe_pace, is_converged

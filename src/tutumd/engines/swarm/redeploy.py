@@ -4,9 +4,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from tutumd.engines.labels import Json, Order
-from tutumd.engines.rollout.driver import REMOVED, Look, changed_meanwhile, fail, save
-from tutumd.engines.rollout.journal import Result, RolloutStatus, Stage, build_outcome, join_sentences
-from tutumd.engines.rollout.timing import HoldTimer, poll_until
+from tutumd.engines.rollout import (
+    REMOVED,
+    HoldTimer,
+    Look,
+    Result,
+    RolloutStatus,
+    Stage,
+    build_outcome,
+    changed_meanwhile,
+    fail,
+    join_sentences,
+    poll_until,
+    save,
+)
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.context import ServiceContext, report_progress
 from tutumd.engines.swarm.health import (

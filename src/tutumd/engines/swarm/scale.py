@@ -4,17 +4,18 @@ from collections.abc import Callable
 from typing import Any
 
 from tutumd.engines.labels import STOPPED_REPLICAS
-from tutumd.engines.rollout.driver import Look, fail
-from tutumd.engines.rollout.journal import (
+from tutumd.engines.rollout import (
+    Look,
     Result,
     RolloutStatus,
     ScaleJournal,
     Stage,
     blame,
     build_outcome,
+    fail,
     refuse_over_cap,
+    unfinished,
 )
-from tutumd.engines.rollout.timing import unfinished
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.context import ServiceContext, report_progress
 from tutumd.engines.swarm.health import check_scaling, describe_task, find_culprit, lost_tasks

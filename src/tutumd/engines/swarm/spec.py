@@ -17,7 +17,7 @@ from tutumd.engines.labels import (
     parse_labels,
     written_number,
 )
-from tutumd.engines.rollout.journal import restore_variables, set_variables, store_variables
+from tutumd.engines.rollout import restore_variables, set_variables, store_variables
 from tutumd.model import RunLimits
 
 STACK = "com.docker.stack.namespace"

@@ -29,7 +29,7 @@ from tutumd.model import (
     Verb,
 )
 from tutumd.model.groups import GroupAccepted
-from tutumd.ports.intake import CallResult
+from tutumd.ports import CallResult
 from tutumd.store.intake.action_inputs import Amount, append_amount
 from tutumd.store.intake.delivery_rows import ContentBudget, new_delivery
 from tutumd.store.intake.rate_limits import take_token

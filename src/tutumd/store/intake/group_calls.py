@@ -11,7 +11,7 @@ from tutumd.errors import ConflictError, Reason, encode_reasons
 from tutumd.model import Accepted, Call, DeliveryOutcome, Evaluation
 from tutumd.model import groups as model
 from tutumd.model.groups import GroupAccepted, GroupLine
-from tutumd.ports.intake import CallResult
+from tutumd.ports import CallResult
 from tutumd.store.intake.called_groups import GONE, BatchGroups, Member
 from tutumd.store.intake.coalesce import CalledHandler, Coalescer
 from tutumd.store.intake.sender_keys import digest

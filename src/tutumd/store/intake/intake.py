@@ -14,8 +14,7 @@ import sqlalchemy as sa
 from tutumd.errors import LockedError, Reason, UnavailableError, encode_reasons
 from tutumd.model import Accepted, Access, AuditEvent, Call, DeliveryOutcome, Operation
 from tutumd.model.groups import GroupAccepted
-from tutumd.ports.intake import CallResult, Intake, OnStored
-from tutumd.ports.queue import Clock
+from tutumd.ports import CallResult, Clock, Intake, OnStored
 from tutumd.store.intake import action_inputs, group_calls
 from tutumd.store.intake.called_groups import BatchGroups
 from tutumd.store.intake.coalesce import CalledHandler, Coalescer, complete

@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from tutumd.errors import NOT_FOUND, ConflictError, NotFoundError, TooManyCallsError, UnavailableError
 from tutumd.model import MAX_TARGETS, Access, ApiKey, AuditEvent, AuditFilters, AuditPage, NewKey, Scope, User
-from tutumd.ports.accounts import Accounts
+from tutumd.ports import Accounts
 from tutumd.store.intake.rate_limits import take_token
 from tutumd.store.objects import audit
 from tutumd.store.objects.freeze_windows import apply_windows

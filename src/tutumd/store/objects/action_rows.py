@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.model import Action, ActionState, Hold, Phase, Requester, User, Verb, read_wanted
-from tutumd.ports.queue import HEARTBEAT_TIMEOUT
+from tutumd.ports import HEARTBEAT_TIMEOUT
 from tutumd.store.objects import audit
 from tutumd.store.objects.row_mapping import IS_GROUP, Row, join_shown_handlers, read_one, value_from, visible_to
 from tutumd.store.queue import holds

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.model import EngineFigures, Figures, NotificationFigures, NotificationState, TargetKind
-from tutumd.ports.queue import HEARTBEAT_TIMEOUT
+from tutumd.ports import HEARTBEAT_TIMEOUT
 from tutumd.store.objects import action_totals
 from tutumd.store.objects.row_mapping import Row
 from tutumd.store.queue.leases import is_unleased

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from tutumd.errors import NOT_FOUND, ConflictError, NotFoundError
 from tutumd.model import ActionState, AuditEvent, Page, Query, User, Verb
 from tutumd.model.freeze import MAX_WINDOWS, FreezeWindow, NewFreezeWindow, frozen_until, is_over
-from tutumd.ports.store import FreezeWindows
+from tutumd.ports import FreezeWindows
 from tutumd.store.objects import audit
 from tutumd.store.objects.row_mapping import Filter, Row, check_scope, read_one, read_page, read_service, visible_to
 from tutumd.store.queue import holds

@@ -20,7 +20,7 @@ from tutumd.model import (
     TargetKind,
     User,
 )
-from tutumd.ports.notifications import Targets
+from tutumd.ports import Targets
 from tutumd.store.objects import audit
 from tutumd.store.objects.accounts import check_targets
 from tutumd.store.objects.row_mapping import Filter, Row, check_scope, read_one, read_page, value_from, visible_to

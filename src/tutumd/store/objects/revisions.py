@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tutumd.ports.queue import HEARTBEAT_TIMEOUT
+from tutumd.ports import HEARTBEAT_TIMEOUT
 from tutumd.store.queue.holds import lasts
 from tutumd.store.sql import StorePart
 from tutumd.store.tables import (

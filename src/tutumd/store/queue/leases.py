@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from tutumd.boottime import boottime_s
 from tutumd.errors import ConflictError, LeaseLostError
 from tutumd.model import ActionState, Claim, ReasonCode, Service
-from tutumd.ports.queue import GIVE_UP_AFTER, HEARTBEAT_TIMEOUT, Clock, Renewal
+from tutumd.ports import GIVE_UP_AFTER, HEARTBEAT_TIMEOUT, Clock, Renewal
 from tutumd.store.objects import action_totals
 from tutumd.store.objects.action_rows import action_from, select_actions
 from tutumd.store.objects.row_mapping import Row

@@ -15,7 +15,7 @@ from tutumd.model import (
     NotificationState,
     SendResult,
 )
-from tutumd.ports.notifications import NotificationQueue
+from tutumd.ports import NotificationQueue
 from tutumd.store.objects import audit
 from tutumd.store.objects.issuers import IS_NAMED, must_fetch
 from tutumd.store.objects.notifications import IS_REPLACED, notification_from, select_targets, target_from

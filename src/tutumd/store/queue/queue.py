@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from tutumd.errors import encode_reasons
 from tutumd.model import Claim, EngineInfo, EngineRequest, Growth, Outcome, Phase, ServiceSnapshot, Verb, is_commit
-from tutumd.ports.queue import Queue, Renewal
+from tutumd.ports import Queue, Renewal
 from tutumd.store.intake import action_inputs
 from tutumd.store.objects import action_totals, image_rows
 from tutumd.store.objects.action_rows import add_line

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tutumd.boottime import boottime_s
-from tutumd.ports.queue import Clock
+from tutumd.ports import Clock
 from tutumd.store.sql.database import Database
 from tutumd.store.sql.postgres import channel_of
 from tutumd.store.sql.wakeup import MIN_PAUSE_S, Wakeup

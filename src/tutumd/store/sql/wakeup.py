@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 
-from tutumd.ports.queue import Clock
+from tutumd.ports import Clock
 from tutumd.store.sql.database import Database
 
 ENDS = "*"

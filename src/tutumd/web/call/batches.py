@@ -11,7 +11,7 @@ import anyio.to_thread
 
 from tutumd.errors import NOT_FOUND, NotFoundError, UnavailableError
 from tutumd.model import Call, EvaluationNeeded, HandlerPath
-from tutumd.ports.intake import CallResult, Intake
+from tutumd.ports import CallResult, Intake
 from tutumd.web.errors import log_unforeseen
 
 MAX_AT_ONCE = 2

@@ -38,7 +38,7 @@ from tutumd.errors import (
 )
 from tutumd.model import Accepted, ActionState, Call, Evaluation, EvaluationNeeded, HandlerPath, NotQueued, Reference
 from tutumd.model.groups import GroupAccepted, GroupCall
-from tutumd.ports.intake import CallResult, Stored
+from tutumd.ports import CallResult, Stored
 from tutumd.web import uris
 from tutumd.web.api.group_objects import show_group_progress
 from tutumd.web.api.handler_objects import show_progress

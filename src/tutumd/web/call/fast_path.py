@@ -25,7 +25,7 @@ from tutumd.application.admission.verify import Verification
 from tutumd.application.calls import parse_amount
 from tutumd.model import Accepted, Call, Origin
 from tutumd.model.groups import GroupAccepted
-from tutumd.ports.intake import CallResult
+from tutumd.ports import CallResult
 from tutumd.web import access_log, uris
 from tutumd.web.access_log import log_request, mark_call
 from tutumd.web.body import COMPLETE

@@ -16,8 +16,7 @@ from tutumd.application.admission.identity import ALGORITHMS
 from tutumd.application.admission.issuers import AllowedIssuers, KeyFault
 from tutumd.errors import UnavailableError
 from tutumd.model.issuers import MAX_KEYS_AGE, REFETCH_AFTER
-from tutumd.ports.issuers import Issuers
-from tutumd.ports.queue import Clock
+from tutumd.ports import Clock, Issuers
 
 RELOAD_S = 30.0
 """Age at which keys are read from the store again, in the background."""

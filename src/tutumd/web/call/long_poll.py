@@ -10,7 +10,7 @@ import anyio.to_thread
 from tutumd.errors import NOT_FOUND, NotFoundError, UnavailableError
 from tutumd.model import Progress, Reference
 from tutumd.model.groups import GROUP_CALL, GroupCall
-from tutumd.ports.store import Store
+from tutumd.ports import Store
 
 _POLL_S = 0.5
 # The pause after a read, as a multiple of the read's duration: under constant load, the database is read a third of the

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tutumd.errors import UnavailableError
-from tutumd.ports.store import Store
+from tutumd.ports import Store
 from tutumd.web.call.fast_path import Respond
 from tutumd.web.context import UUID, WebContext
 from tutumd.web.pages.cookies import SAFETY, SAFETY_HEADERS

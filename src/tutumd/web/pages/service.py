@@ -22,7 +22,7 @@ from tutumd.model import (
     User,
     Verb,
 )
-from tutumd.ports.store import Store
+from tutumd.ports import Store
 from tutumd.web.context import Answer
 from tutumd.web.messages.engines import judge_engine
 from tutumd.web.messages.handlers import judge_handler

@@ -22,7 +22,7 @@ from tutumd.application.scopes import require_scope
 from tutumd.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError, UnavailableError
 from tutumd.model import Access, Action, Delivery, NewSession, Origin, Scope, Service, User, Via
 from tutumd.model.notifications import Notification
-from tutumd.ports.store import Store
+from tutumd.ports import Store
 from tutumd.web.auth import at_origin, check_origin
 from tutumd.web.body import read_body
 from tutumd.web.context import IS_UUID, WebContext, context

@@ -10,7 +10,7 @@ from tutumd.engines.docker.look.containers import InspectedContainer
 from tutumd.engines.dockerapi.documents import parse_time
 from tutumd.engines.labels import Json
 from tutumd.errors import EngineRefusedError
-from tutumd.ports.engine import Run
+from tutumd.ports import Run
 
 # Swarm's limit for a config; Compose has none.
 _MAX_BYTES = 1024 * 1024

@@ -15,7 +15,7 @@ from tutumd.engines.docker.plan.config import without_default_bridge
 from tutumd.engines.docker.plan.images import remove_superseded
 from tutumd.engines.docker.plan.journal import RedeployJournal, Swap, SwapStep
 from tutumd.engines.labels import ServiceLabels
-from tutumd.engines.rollout.timing import unfinished
+from tutumd.engines.rollout import unfinished
 from tutumd.errors import Cause, EngineRefusedError, ReasonCode, code_of
 from tutumd.model import Phase
 

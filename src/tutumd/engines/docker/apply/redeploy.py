@@ -18,11 +18,10 @@ from tutumd.engines.docker.plan.constraints import find_dependents
 from tutumd.engines.docker.plan.journal import RedeployJournal, Swap, SwapStep, load_journal
 from tutumd.engines.docker.recover.rollback import roll_back
 from tutumd.engines.labels import describe_skip, parse_labels
-from tutumd.engines.rollout.journal import join_sentences
-from tutumd.engines.rollout.timing import unfinished
+from tutumd.engines.rollout import join_sentences, unfinished
 from tutumd.errors import Cause, EngineRefusedError, code_of
 from tutumd.model import Outcome, Phase
-from tutumd.ports.engine import LOST_JOURNAL, Run
+from tutumd.ports import LOST_JOURNAL, Run
 
 
 def redeploy(context: ActionContext, find: FindGroup, self_id: str | None = None) -> Outcome:

@@ -21,11 +21,10 @@ from tutumd.engines.docker.plan.constraints import check_no_dependents
 from tutumd.engines.docker.plan.journal import SwapStep
 from tutumd.engines.docker.plan.redeploy import fixed_ports
 from tutumd.engines.labels import ACTION, SERVICE
-from tutumd.engines.rollout.journal import refuse_stopped
-from tutumd.engines.rollout.timing import unfinished
+from tutumd.engines.rollout import refuse_stopped, unfinished
 from tutumd.errors import Cause, EngineBusyError, EngineRefusedError, ReasonCode, code_of
 from tutumd.model import Outcome, Phase
-from tutumd.ports.engine import LOST_JOURNAL
+from tutumd.ports import LOST_JOURNAL
 
 # Container numbers that exceed the number of containers by more than this are ignored.
 _MAX_GAP = 10_000

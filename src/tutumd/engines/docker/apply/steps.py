@@ -9,7 +9,7 @@ from tutumd.engines.docker.look.readiness import ActionContext
 from tutumd.engines.docker.look.services import next_name, prev_name
 from tutumd.engines.docker.plan.config import without_aliases, without_default_bridge
 from tutumd.engines.docker.plan.journal import Swap, SwapStep
-from tutumd.engines.rollout.timing import unfinished
+from tutumd.engines.rollout import unfinished
 from tutumd.errors import EngineRefusedError
 
 # Restart policy of a parked container, so that a restart of the engine does not start both.

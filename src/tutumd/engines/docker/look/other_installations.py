@@ -16,7 +16,7 @@ from tutumd.engines.docker.plan.journal import Swap
 from tutumd.engines.labels import ACTION, ACTION_TIMEOUT, INSTALLATION, parse_labels, written_number
 from tutumd.errors import EngineBusyError, EngineRefusedError
 from tutumd.model import Outcome, RunLimits
-from tutumd.ports.engine import Run
+from tutumd.ports import Run
 
 _ROLLBACK = timedelta(seconds=30)
 """Time that an overdue action has to restore its changes."""

@@ -9,10 +9,9 @@ from tutumd.engines.docker.api import DockerApi
 from tutumd.engines.docker.look.containers import InspectedContainer
 from tutumd.engines.dockerapi.documents import LEEWAY_S, patience_s
 from tutumd.engines.labels import parse_labels
-from tutumd.engines.rollout.journal import restarts_text
-from tutumd.engines.rollout.timing import HoldTimer, unfinished
+from tutumd.engines.rollout import HoldTimer, restarts_text, unfinished
 from tutumd.errors import Cause, ReasonCode
-from tutumd.ports.engine import Run
+from tutumd.ports import Run
 
 REMOVED = Cause("it was removed by somebody else", ReasonCode.CHANGED_MEANWHILE)
 ENDED = Cause(

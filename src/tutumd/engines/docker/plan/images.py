@@ -23,7 +23,7 @@ from tutumd.engines.labels import (
 )
 from tutumd.errors import EngineRefusedError, ReasonCode
 from tutumd.model import Availability, ImageFacts, Phase, WantedImage
-from tutumd.ports.engine import Run
+from tutumd.ports import Run
 
 # Prefix of a tag that keeps the previous image, on engines that would lose it in a pull.
 KEPT_TAG = "tutum-prev-"

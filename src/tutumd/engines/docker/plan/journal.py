@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tutumd.ports.engine import LOST_JOURNAL
+from tutumd.ports import LOST_JOURNAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
