@@ -10,7 +10,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt import PyJWK, algorithms, encode
 
-from tutumd.application.admission.issuers import KeyFault
+from tutumd.application.admission.identity import KeyFault
 
 ISSUER = "https://token.actions.githubusercontent.com"
 AUDIENCE = "https://tutum.example.com"

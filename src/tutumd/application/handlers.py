@@ -14,7 +14,7 @@ from tutumd.application.admission.evaluate import (
     write_public,
     write_stored,
 )
-from tutumd.application.admission.issuers import AllowedIssuers, check_issuer
+from tutumd.application.admission.identity import AllowedIssuers, check_issuer
 from tutumd.application.admission.json_checks import check_choice, check_name, check_number, quote
 from tutumd.application.groups import GROUP_FIELDS, change_group, parse_selector, show_fields
 from tutumd.errors import InvalidInputError, SettingsError, about

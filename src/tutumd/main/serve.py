@@ -73,7 +73,7 @@ def _serve_http(
     url = start_of_urls(settings, listener.getsockname()[1])
     is_first_start = ensure_admin(storage.store, settings, url)
     # All of these are slow to import.
-    from tutumd.application.admission.issuers import read_issuers
+    from tutumd.application.admission.identity import read_issuers
     from tutumd.main import http
     from tutumd.web.context import WebContext
     from tutumd.web.scrapes import Scrapes

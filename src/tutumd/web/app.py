@@ -13,7 +13,6 @@ from tutumd.web.access_log import log_request, mark_call
 from tutumd.web.api import (
     docs,
     freeze,
-    groups,
     handlers,
     keys,
     notifications,
@@ -58,7 +57,7 @@ def create_app(context: WebContext, version: str) -> ASGIApp:
         handlers.of_services,
         handlers.of_groups,
         handlers.router,
-        groups.router,
+        handlers.of_calls,
         *objects,
         notifications.router,
         keys.router,

@@ -17,7 +17,7 @@ from uvicorn.middleware.proxy_headers import _TrustedHosts as TrustedProxies  # 
 
 from tutumd.application.admission.encryption import SecretCipher
 from tutumd.application.admission.headers import Network, allows, client_network
-from tutumd.application.admission.issuers import AllowedIssuers, IssuerKeyCache
+from tutumd.application.admission.identity import AllowedIssuers, IssuerKeyCache
 from tutumd.application.calls import AdmissionCache, StatusTokens
 from tutumd.application.handlers import FieldContext
 from tutumd.application.notification_targets import TargetRules, TargetTest

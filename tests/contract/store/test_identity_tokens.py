@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from tests.support.identity_tokens import AUDIENCE, ISSUER, IssuerKeys, claims_of, public_jwk, sign
 from tests.support.replica import Replica, make
 from tests.support.stores import StoreBed, call, query, second_intake
-from tutumd.application.admission.issuers import IssuerKind
+from tutumd.application.admission.identity import IssuerKind
 from tutumd.model import Accepted, AuditFilters, Caller, Evaluation, Via
 from tutumd.ports.intake import CallResult
 from tutumd.store.queue.notifier_queue import SqlNotificationQueue

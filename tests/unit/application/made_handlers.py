@@ -8,7 +8,7 @@ from typing import Any
 
 from tutumd.application import handlers as rules
 from tutumd.application.admission.encryption import SecretCipher, make_key
-from tutumd.application.admission.issuers import read_issuers
+from tutumd.application.admission.identity import read_issuers
 from tutumd.model import Handler
 from tutumd.settings import Settings
 from tutumd.web.messages.senders import SENDERS

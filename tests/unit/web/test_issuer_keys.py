@@ -11,7 +11,7 @@ from jwt import PyJWK
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from tests.support.waiting import wait_until
-from tutumd.application.admission.issuers import IssuerKind, KeyFault
+from tutumd.application.admission.identity import IssuerKind, KeyFault
 from tutumd.errors import UnavailableError
 from tutumd.model.issuers import IssuerKeys
 from tutumd.web.call.issuer_keys import RELOAD_S, KeyCache, read_keys

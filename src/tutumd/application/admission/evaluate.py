@@ -14,8 +14,7 @@ from tutumd.application.admission.expressions import Budget
 from tutumd.application.admission.fields import DEFAULTS, FIELDS, HandlerField, HandlerOptions
 from tutumd.application.admission.filters import decide
 from tutumd.application.admission.headers import Headers, allows, as_document, find_all
-from tutumd.application.admission.identity import Identity, check_token
-from tutumd.application.admission.issuers import KeyLookup
+from tutumd.application.admission.identity import Identity, KeyLookup, check_token
 from tutumd.application.admission.json_checks import quote, suggest
 from tutumd.application.admission.payloads import Push, find_revision, find_skip_reason, parse_body, read_push
 from tutumd.application.admission.tags import QUERY, choose_tag

@@ -1,6 +1,5 @@
 """Routes of webhook handlers and groups: list, create, get, change, plan, rotate, try, delete; and of the calls of
-handlers: list, get, redeliver, and the status for the caller.
-"""
+handlers: list, get, redeliver, and the status for the caller."""
 
 import json
 from dataclasses import replace
@@ -13,11 +12,12 @@ from fastapi.responses import Response
 from tutumd.application import handlers as rules
 from tutumd.application.admission.evaluate import CallInput
 from tutumd.application.calls import parse_wait
-from tutumd.application.queries import HANDLER_FILTERS, parse_unused
+from tutumd.application.queries import HANDLER_FILTERS, parse_position, parse_unused
 from tutumd.application.redelivery import Trial, redeliver, try_call
 from tutumd.errors import InvalidInputError
 from tutumd.model import Query
-from tutumd.web.api.group_objects import GROUP_PROGRESS, GroupIn
+from tutumd.model.groups import GroupCall
+from tutumd.web.api.group_objects import GROUP_CALL, GROUP_PROGRESS, GroupIn
 from tutumd.web.api.handler_objects import (
     CALL,
     DELIVERY,
@@ -34,7 +34,7 @@ from tutumd.web.api.handler_objects import (
 )
 from tutumd.web.api.schemas import HandlerIn, RotateIn, TestIn, list_of, plain_list, write_page
 from tutumd.web.api.services import find_service
-from tutumd.web.auth import Caller, Operator
+from tutumd.web.auth import Caller, Operator, Reader
 from tutumd.web.body import Body, documented, documented_list, documented_query, listed, parse
 from tutumd.web.call.endpoint import render_result, show_any_progress
 from tutumd.web.context import IS_UUID, Web
@@ -62,6 +62,7 @@ of_services = APIRouter(
     dependencies=[Depends(_document_service)],
 )
 of_groups = APIRouter(prefix=f"{PREFIX}/webhook/group", tags=["groups"])
+of_calls = APIRouter(prefix=f"{PREFIX}/webhook/groupcall", tags=["groups"])
 router = APIRouter(prefix=PREFIX, tags=["webhook handlers"])
 
 _NEW = HandlerIn | list[HandlerIn]
@@ -245,3 +246,22 @@ async def get_status(web: Web, request: Request, token: str) -> dict[str, Any]:
     wait_s = parse_wait(request.query_params.get("wait"), request.headers.get("prefer", ""))
     progress = await web.long_poll.wait_until_ended(reference, wait_s or 0)
     return show_any_progress(progress, status_uri(token))
+
+
+_CALLS = f"{PREFIX}/webhook/groupcall/"
+_CALL_FILTERS = frozenset({"group"})
+GroupCallNumber = Annotated[int, Path(description="ID of the call", ge=1, le=2**62)]
+
+
+@of_calls.get("/", response_model=list_of(GROUP_CALL), openapi_extra=documented_list(_CALL_FILTERS))
+def list_group_calls(web: Web, viewer: Reader, query: Annotated[Query, listed(_CALL_FILTERS)]) -> dict[str, Any]:
+    """List the calls of groups, newest first. Filter: group, the number of a group; pages: limit, offset."""
+    number = parse_position(query.filters, "group")
+    by_number = {} if number is None else {"handler": str(number)}
+    return write_page(_CALLS, query, web.store.group_calls(viewer, replace(query, filters=by_number)))
+
+
+@of_calls.get("/{group_call}/", response_model=GROUP_CALL)
+def get_group_call(web: Web, viewer: Reader, group_call: GroupCallNumber) -> GroupCall:
+    """Get a call of a group, with what it caused for each service."""
+    return web.store.group_call(viewer, group_call)

@@ -12,8 +12,7 @@ from threading import Thread
 import anyio.to_thread
 from jwt import PyJWK, PyJWTError
 
-from tutumd.application.admission.identity import ALGORITHMS
-from tutumd.application.admission.issuers import AllowedIssuers, KeyFault
+from tutumd.application.admission.identity import ALGORITHMS, AllowedIssuers, KeyFault
 from tutumd.errors import UnavailableError
 from tutumd.model.issuers import MAX_KEYS_AGE, REFETCH_AFTER
 from tutumd.ports import Clock, Issuers

@@ -7,7 +7,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
-from tutumd.application.admission.issuers import IssuerKind
+from tutumd.application.admission.identity import IssuerKind
 from tutumd.model import Operation
 
 

@@ -13,7 +13,7 @@ from tutumd.errors import ConflictError, NotFoundError
 from tutumd.model import Action, ActionState, Delivery, HoldKind, Query, Requester, Scope, User, Verb
 from tutumd.model.groups import GroupCall
 from tutumd.web.messages.actions import build, describe_wait
-from tutumd.web.messages.groups import name_call
+from tutumd.web.messages.handlers import name_call
 from tutumd.web.messages.notifications import STATES as MESSAGE_STATES
 from tutumd.web.messages.notifications import name_event
 from tutumd.web.pages.handler_routes import query_group_calls

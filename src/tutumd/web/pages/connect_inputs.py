@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import chain, count
 from typing import Any
 
-from tutumd.application.admission.issuers import IssuerKind
+from tutumd.application.admission.identity import IssuerKind
 from tutumd.application.admission.json_checks import split_texts
 from tutumd.model import Operation, Service
 from tutumd.model.images import split_image

@@ -7,7 +7,7 @@ from typing import Any
 from tutumd.application.admission.json_checks import split_texts
 from tutumd.errors import NotFoundError
 from tutumd.model import Handler
-from tutumd.web.messages.groups import FAILURES, ORDERS
+from tutumd.web.messages.handlers import FAILURES, ORDERS
 from tutumd.web.pages.visitors import Form, Visit
 
 

@@ -8,8 +8,7 @@ from fastapi.responses import Response
 
 from tutumd.errors import NotFoundError, TutumdError
 from tutumd.model import ActionState, Query, Scope, Service
-from tutumd.web.messages.groups import describe_order, describe_selector, name_call, summarize_call
-from tutumd.web.messages.handlers import judge_handler
+from tutumd.web.messages.handlers import describe_order, describe_selector, judge_handler, name_call, summarize_call
 from tutumd.web.pages.group_inputs import group_values, read_group, write_group
 from tutumd.web.pages.handler_form import FORM_ERRORS, blank_group, create_from_form, form_values
 from tutumd.web.pages.handler_routes import GROUP_BASE, Found, ReadSubject

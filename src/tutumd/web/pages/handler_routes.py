@@ -12,7 +12,7 @@ from tutumd.application import handlers as rules
 from tutumd.errors import ConflictError, NotFoundError
 from tutumd.model import Delivery, DeliveryOutcome, Handler, Page, Query, Scope, Service
 from tutumd.web.context import parse_uuid
-from tutumd.web.messages.groups import describe_selector
+from tutumd.web.messages.handlers import describe_selector
 from tutumd.web.pages.rendering import start_of_urls
 from tutumd.web.pages.visitors import Visit, visit_with
 from tutumd.web.uris import call_uri

@@ -26,8 +26,7 @@ from tests.support.identity_tokens import (
     public_jwk,
     sign,
 )
-from tutumd.application.admission.identity import ALGORITHMS, MAX_TOKEN, Identity, check_token, read_caller
-from tutumd.application.admission.issuers import KeyFault
+from tutumd.application.admission.identity import ALGORITHMS, MAX_TOKEN, Identity, KeyFault, check_token, read_caller
 from tutumd.application.admission.verify import Verification, parse_verification
 from tutumd.errors import Reason
 from tutumd.web.messages.deliveries import write_reason, write_refusal

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from tutumd.application.admission.issuers import IssuerKind, check_issuer, read_issuers
+from tutumd.application.admission.identity import IssuerKind, check_issuer, read_issuers
 from tutumd.application.admission.verify import Verification
 from tutumd.errors import InvalidInputError, SettingsError
 from tutumd.settings import read_settings
