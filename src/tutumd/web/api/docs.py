@@ -15,8 +15,8 @@ from fastapi.responses import HTMLResponse, Response
 
 from tutumd.errors import NOT_FOUND, NotFoundError
 from tutumd.web.access_log import CALL_ROUTE
-from tutumd.web.api import freeze, group_objects, schemas
-from tutumd.web.api.handler_objects import CALL
+from tutumd.web.api import freeze, schemas
+from tutumd.web.api.handler_objects import ACCEPTED, CALL, GroupIn
 from tutumd.web.api.objects import ERROR
 from tutumd.web.body import components
 from tutumd.web.context import context
@@ -69,7 +69,7 @@ _BODIES = (
     schemas.TestIn,
     schemas.TargetIn,
     freeze.FreezeIn,
-    group_objects.GroupIn,
+    GroupIn,
 )
 
 _MEDIA_TYPES = {
@@ -111,7 +111,7 @@ def _write_document(app: FastAPI) -> bytes:
     document["paths"][f"{PREFIX}/webhook/group/{{handler_uuid}}/call/"] = _describe_call(
         ["handler_uuid"], "Redeploy the services of the group.", "call_group", "GroupAcceptedOut"
     )
-    document["components"]["schemas"] |= components([*_BODIES, CALL, group_objects.ACCEPTED])
+    document["components"]["schemas"] |= components([*_BODIES, CALL, ACCEPTED])
     document["components"]["securitySchemes"] = {
         "ApiKey": {
             "type": "apiKey",

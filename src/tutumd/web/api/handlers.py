@@ -17,18 +17,20 @@ from tutumd.application.redelivery import Trial, redeliver, try_call
 from tutumd.errors import InvalidInputError
 from tutumd.model import Query
 from tutumd.model.groups import GroupCall
-from tutumd.web.api.group_objects import GROUP_CALL, GROUP_PROGRESS, GroupIn
 from tutumd.web.api.handler_objects import (
     CALL,
     DELIVERY,
     GROUP,
+    GROUP_CALL,
     GROUP_PLAN,
+    GROUP_PROGRESS,
     HANDLER,
     HANDLER_PLAN,
     PROGRESS,
     TRIAL,
     UNUSED_HANDLER,
     WHOLE_DELIVERY,
+    GroupIn,
     show_delivery,
     show_handler,
 )

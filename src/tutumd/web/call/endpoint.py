@@ -40,8 +40,7 @@ from tutumd.model import Accepted, ActionState, Call, Evaluation, EvaluationNeed
 from tutumd.model.groups import GroupAccepted, GroupCall
 from tutumd.ports import CallResult, Stored
 from tutumd.web import uris
-from tutumd.web.api.group_objects import show_group_progress
-from tutumd.web.api.handler_objects import show_progress
+from tutumd.web.api.handler_objects import show_group_progress, show_progress
 from tutumd.web.api.objects import HOLD
 from tutumd.web.body import read_body
 from tutumd.web.call.batches import Lookups
