@@ -136,11 +136,11 @@ def test_an_exported_file_makes_the_same_groups_for_another_time(
     login: dict[str, Any] = {"TUTUM_USER": ann.name, "TUTUM_APIKEY": ann.key, "ALL_SECRET": "s3cret" * 3}
     verify = {"preset": "token", "header": "X-Token", "secrets": ["s3cret" * 3]}
     create(ann, name="all", sequence="listed", on_failure="continue", rate_limit="3/hour", verify=verify)
-    create(ann, name="images", services=None, match={"image": "ghcr.io/me/*"}, tag={"allow": ["v*"]})
+    create(ann, name="pushed", services=None, match={"image": "ghcr.io/me/*"}, tag={"allow": ["v*"]})
     file.write_text(cli.run("export", **login)[0])
     assert "Nothing to do: everything is as the file says" in cli.run("apply", str(file), "--check", **login)[0]
     before = ann.send("GET", GROUPS).json["objects"]
-    cli.run("webhook-group", "rm", "all", "images", **login)
+    cli.run("webhook-group", "rm", "all", "pushed", **login)
     told = cli.run("apply", str(file), "--yes", **login)[0]
     assert told.count("added the webhook group") == 2
     own = ("uuid", "number", "resource_uri", "url", "call_url", "created_datetime")
@@ -151,7 +151,7 @@ def test_an_exported_file_makes_the_same_groups_for_another_time(
     file.write_text(file.read_text().replace('sequence = "listed"\n', "").replace('"v*"', '"v*", "w*"'))
     told = cli.run("apply", str(file), "--yes", **login)[0]
     assert "~ all  sequence: listed → none\n" in told
-    assert "changed the webhook group images" in told
+    assert "changed the webhook group pushed" in told
 
 
 def test_the_command_line_calls_a_group_and_shows_every_line(

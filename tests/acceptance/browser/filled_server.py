@@ -173,7 +173,7 @@ def _find(server: LiveServer, web: str, mailer: str, handlers: list[str]) -> dic
     found["action"] = [{"uuid": each["uuid"]} for each in server.objects("/api/v1/action/")]
     for name in (handlers[0], "deploy-script", *handlers[1:]):
         _, _, uuid, _, number, _ = paths[name].split("/")
-        handler = {"service_uuid": uuid, "number": number}
+        handler = {"service_uuid": uuid, "uuid": uuid, "number": number}
         found["handler"].append(handler)
         found["delivery"] += [handler | {"delivery_number": each} for each in _deliveries(visitor.get(paths[name]))]
     found["target"] = [{"target_uuid": each["uuid"]} for each in server.objects("/api/v1/notification/target/")]
