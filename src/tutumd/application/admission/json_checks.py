@@ -44,7 +44,8 @@ def check_text(name: str, value: object, max_length: int = MAX_TEXT, *, may_be_b
         raise InvalidInputError(f"{name} must be a text, got {quote(value)}")
     if len(value) > max_length or not (value.strip() or may_be_blank):
         wanted = f"{'at most' if may_be_blank else '1 to'} {max_length}"
-        raise InvalidInputError(f"{name} must have {wanted} characters, got {len(value.strip())}")
+        found = len(value) if len(value) > max_length else 0
+        raise InvalidInputError(f"{name} must have {wanted} characters, got {found}")
     check_storable(name, value)
     return value
 

@@ -9,10 +9,17 @@ import pytest
 from tests.unit.application.admission.calls import evaluation, payload
 from tests.unit.application.made_handlers import NOW, make_handler, plan, texts_of
 from tutumd.application.admission.evaluate import Verdict
-from tutumd.application.admission.json_checks import join_texts, split_texts
+from tutumd.application.admission.json_checks import check_name, check_text, join_texts, split_texts
 from tutumd.application.handlers import list_contradictions, public_options
 from tutumd.errors import InvalidInputError
 from tutumd.web.pages.handler_form import make_form, read_form
+
+
+def test_a_refused_text_is_told_its_whole_length() -> None:
+    with pytest.raises(InvalidInputError, match=r"at most 255 characters, got 256$"):
+        check_name("n" * 255 + " ")
+    with pytest.raises(InvalidInputError, match=r"1 to 9 characters, got 0$"):
+        check_text("stack", "  ", 9)
 
 
 @pytest.mark.parametrize(
