@@ -1,6 +1,5 @@
 """`tutum action`: shows, cancels, abandons and retries actions."""
 
-import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -169,6 +168,7 @@ def _describe_image(plan: Plan) -> str:
 
 
 app = typer.Typer(rich_markup_mode=None)
+FOLLOW_POLL_S = 0.5
 
 _IDENTIFIER = typer.Argument(metavar="ACTION", help="UUID, or the start of it.")
 OneAction = Annotated[str, _IDENTIFIER]
@@ -233,9 +233,10 @@ def print_logs(
             last = lines[-1].number
 
     action = Utils.fetch_remote_action(identifier)
-    if follow:
-        action.wait(math.inf, on_poll=print_new_lines)
-    else:
+    print_new_lines(action)
+    while follow and not action.finished:
+        action.client.clock.sleep(FOLLOW_POLL_S)
+        action.refresh(force=True)  # before the lines, so that no line is missed
         print_new_lines(action)
 
 

@@ -70,6 +70,15 @@ def test_retry_names_the_service(api: FakeApi, tutum_command: Tutum) -> None:
     assert (ran.code, ran.out) == (0, f"STOP of web again accepted, action {ACTION}\n")
 
 
+def test_a_followed_action_log_ends_when_the_server_is_lost(api: FakeApi, tutum_command: Tutum) -> None:
+    running = httpx2.Response(200, json={"uuid": ACTION, "state": "In progress"})
+    empty = httpx2.Response(200, json={"lines": []})
+    api.script([running, empty, *[httpx2.ConnectError("refused")] * 99])
+    ran = tutum_command("action", "logs", "--follow", ACTION)
+    assert (ran.code, ran.out) == (3, "")
+    assert "refused" in ran.err
+
+
 def test_create_sends_the_definition(api: FakeApi, tutum_command: Tutum) -> None:
     ran = tutum_command(
         *("service", "create", "demo", "-n", "hello", "-t", "2", "-r", "sleep 9", "-e", "A=1=2", "-e", "B="),
