@@ -122,6 +122,7 @@ def test_a_recovery_is_the_first_success_after_a_failure(
     add(bed, events=chosen)
     end(bed)
     end(bed, canceled=True)
+    bed.clock.move(-60)
     end(bed, success=True)
     end(bed, success=True)
     assert events(bed) == expected

@@ -71,12 +71,12 @@ _SELECT_ENDED = SELECT_COVERING.where(actions.c.uuid.in_(sa.bindparam("action_uu
 
 
 _before = actions.alias("before")
-# State of the last action of the same verb and service that succeeded or failed.
+# State of the last action of the same verb and service that succeeded or failed. The clock may have been set back.
 _state_before = (
     sa.select(_before.c.state)
     .where(_before.c.service_uuid == actions.c.service_uuid, _before.c.verb == actions.c.verb)
     .where(_before.c.state.in_((ActionState.SUCCESS.value, ActionState.FAILED.value)))
-    .where(_before.c.seq != actions.c.seq, _before.c.ended <= actions.c.ended)
+    .where(sa.or_(_before.c.seq < actions.c.seq, _before.c.ended <= actions.c.ended), _before.c.seq != actions.c.seq)
     .order_by(_before.c.seq.desc())
     .limit(1)
     .scalar_subquery()
