@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from threading import Condition, Event, Thread, current_thread
 from typing import Generic, TypeVar
 
@@ -27,6 +28,7 @@ class Loop(Thread):
         stop: Event,
         *,
         pause_s: float = 1.0,
+        at_end: Callable[[], object] = lambda: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Create the loop; `start` starts it.
@@ -34,11 +36,13 @@ class Loop(Thread):
         Args:
             stop: Ends the loop after the current round.
             pause_s: Pause in seconds after a fault.
+            at_end: Called after the last round, even if that failed. May raise UnavailableError.
         """
         super().__init__(name=name, daemon=True)
         self._task = task
         self._stop_request = stop
         self._pause_s = pause_s
+        self._at_end = at_end
         self._monotonic = monotonic
         self._round_began = monotonic()
 
@@ -53,6 +57,8 @@ class Loop(Thread):
             except Exception:
                 _log.exception("round failed", loop=self.name)
                 self._stop_request.wait(self._pause_s)
+        with suppress(UnavailableError):
+            self._at_end()
 
     @property
     def round_s(self) -> float:

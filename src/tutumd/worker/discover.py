@@ -96,7 +96,7 @@ class Discovery:
         name = engine.info.name
         self._log = _log.bind(engine=name)
         self._threads = (
-            Loop(f"discover {name}", self._keep_in_sync, self._stop, pause_s=pauses.beat_s),
+            Loop(f"discover {name}", self._keep_in_sync, self._stop, pause_s=pauses.beat_s, at_end=self._release),
             Thread(target=self._keep_watching, name=f"watch {name}", daemon=True),
         )
 
@@ -145,7 +145,10 @@ class Discovery:
             self._pass()
         self._changed.wait(self._pauses.beat_s)
         self._stop.wait(min(max(self._pauses.shortest_s, _PAUSE_PER_PASS * self._pass_s), self._pauses.longest_s))
-        if self._stop.is_set() and self._engine.info.is_shared:  # another worker need not wait for the end of the lease
+
+    def _release(self) -> None:
+        """Give the lease back: another worker need not wait for its end."""
+        if self._engine.info.is_shared:
             self._queue.lease_discovery(self._worker, self._engine.info.name, lease=timedelta())
 
     def _hold(self) -> bool:

@@ -162,6 +162,14 @@ def test_a_lease_is_renewed_while_looks_succeed_and_taken_again_once_they_do() -
         wait_until(lambda: any(queue.leases[asked:]), "it is taken again")
 
 
+def test_a_stopped_worker_gives_its_lease_back_although_looks_fail() -> None:
+    engine, queue = FakeEngine(), FakeQueue()
+    engine.discover_error = ValueError("no look succeeds")
+    with discovering(engine, queue, pauses=replace(QUICK, beat_s=0.5)):
+        wait_until(lambda: engine.discoveries, "a look fails")
+    assert queue.leases[-1] == timedelta()
+
+
 def test_a_standby_that_cannot_reach_the_engine_does_not_begin_to_discover_it() -> None:
     engine, queue = FakeEngine(), FakeQueue()
     queue.is_free = False
