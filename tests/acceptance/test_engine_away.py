@@ -35,7 +35,13 @@ def readiness(server: LiveServer) -> dict[str, str]:
     return dict(server.request("GET", "/readyz", authorization=None).json["engines"])
 
 
-@pytest.mark.parametrize("leave", [DockerBed.kill_engine, DockerBed.stop_engine], ids=["killed", "stopped"])
+@pytest.mark.parametrize(
+    "leave",
+    [
+        pytest.param(DockerBed.kill_engine, id="killed"),
+        pytest.param(DockerBed.stop_engine, id="stopped", marks=pytest.mark.nightly),
+    ],
+)
 def test_a_redeploy_is_finished_when_the_engine_is_back(
     clean_bed: DockerBed, server: LiveServer, leave: Callable[[DockerBed], None]
 ) -> None:

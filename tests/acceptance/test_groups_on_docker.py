@@ -79,7 +79,7 @@ class Shop:
         return {name: version_of(self.bed, container) for name, container in names.items()}
 
 
-@pytest.mark.parametrize("policy", ["cancel", "continue"])
+@pytest.mark.parametrize("policy", ["cancel", pytest.param("continue", marks=pytest.mark.nightly)])
 def test_a_project_is_redeployed_layer_by_layer(
     clean_bed: DockerBed, server: LiveServer, tmp_path: Path, policy: str
 ) -> None:

@@ -156,6 +156,7 @@ def test_tokens_of_an_issuer_are_accepted_once_each(
     assert call(server, url, token).status == 202  # the keys stay, without their issuer
 
 
+@pytest.mark.nightly
 def test_keys_of_an_issuer_that_starts_late_and_changes_its_key(
     server: LiveServer, service: str, ports: Mapping[str, int], tmp_path: Path
 ) -> None:

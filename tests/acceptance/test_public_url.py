@@ -34,7 +34,9 @@ def test_whatever_prints_or_returns_a_url_begins_it_with_the_public_one(tmp_path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("is_kept", [True, False], ids=["kept", "taken away"])
+@pytest.mark.parametrize(
+    "is_kept", [pytest.param(True, id="kept", marks=pytest.mark.nightly), pytest.param(False, id="taken away")]
+)
 def test_a_public_url_below_a_path_of_nginx_works(tmp_path: Path, is_kept: bool) -> None:
     port, public = free_port(), "/team/hooks"
     root = f"http://127.0.0.1:{port}{public}"

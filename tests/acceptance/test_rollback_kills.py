@@ -92,6 +92,7 @@ def test_a_rollback_is_finished_although_it_is_killed(
     assert killed.kills > kills / 2
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("kills", KILLS)
 def test_a_rollback_that_fails_restores_what_ran_although_it_is_killed(
     clean_bed: DockerBed, server: LiveServer, kills: int

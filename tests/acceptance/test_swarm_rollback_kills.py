@@ -38,6 +38,7 @@ def runs(bed: DockerBed, version: str) -> bool:
     return swarm.running(bed, "web") == [version]
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("kills", KILLS)
 @pytest.mark.parametrize("order", ["start-first", pytest.param("stop-first", marks=pytest.mark.nightly)])
 def test_a_rollback_on_a_swarm_is_finished_although_it_is_killed(

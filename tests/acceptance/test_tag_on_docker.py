@@ -38,7 +38,7 @@ def own_labels(bed: DockerBed, name: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    "form", ["tag", "digest", *(pytest.param(form, marks=pytest.mark.nightly) for form in ("no tag", "tag and digest"))]
+    "form", ["digest", *(pytest.param(form, marks=pytest.mark.nightly) for form in ("tag", "no tag", "tag and digest"))]
 )
 def test_a_tag_of_the_call_is_deployed_whatever_form_the_image_has(
     clean_bed: DockerBed, server: LiveServer, form: str

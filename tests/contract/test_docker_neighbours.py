@@ -27,7 +27,7 @@ def rename(bed: DockerBed) -> None:
     bed.docker("rename", "web", "kept")
 
 
-@pytest.mark.parametrize("act", [remove, rename])
+@pytest.mark.parametrize("act", [remove, pytest.param(rename, marks=pytest.mark.nightly)])
 def test_a_container_that_somebody_creates_during_a_redeploy_is_all_that_is_left(
     clean_bed: DockerBed, act: Callable[[DockerBed], None]
 ) -> None:

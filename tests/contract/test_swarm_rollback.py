@@ -147,7 +147,7 @@ def test_a_rollback_of_a_stopped_service_changes_what_its_next_start_runs(
     assert swarm.running(clean_bed, "web") == ["v1"]
 
 
-@pytest.mark.parametrize("replicas", [1, 3])
+@pytest.mark.parametrize("replicas", [pytest.param(1, marks=pytest.mark.nightly), 3])
 def test_a_rollback_is_not_noticed_by_a_caller(swarm_engine: SwarmEngine, clean_bed: DockerBed, replicas: int) -> None:
     clean_bed.docker("network", "create", "--driver", "overlay", "--attachable", "front")
     first, _ = release(clean_bed, *VERSIONS[:2])
@@ -158,7 +158,9 @@ def test_a_rollback_is_not_noticed_by_a_caller(swarm_engine: SwarmEngine, clean_
     assert polled.failures == []
 
 
-@pytest.mark.parametrize("images", [VERSIONS, CHECKED], ids=["probed", "checked"])
+@pytest.mark.parametrize(
+    "images", [pytest.param(VERSIONS, id="probed"), pytest.param(CHECKED, id="checked", marks=pytest.mark.nightly)]
+)
 def test_a_rollback_that_is_killed_at_any_step_is_resumed(clean_bed: DockerBed, images: tuple[Image, ...]) -> None:
     bed, web = clean_bed, swarm.service("web")
     targets = release(bed, *images[:3])

@@ -160,6 +160,7 @@ def test_a_call_concerns_only_services_of_the_owner(bed: StoreBed) -> None:
     listed, matching = add_group(bed, "web", "db", by=member), add_group(bed, image="*", by=member)
     pushed = Evaluation(version=0, pushed=LATEST)
     assert names(accepted(bed, matching, evaluation=pushed)) == ["db", "web"]
+    assert names(accepted(bed, listed)) == ["web", "db"]
     bed.sync(snapshot("web", owner="ada"), snapshot("db"), snapshot("foreign"))
     result = accepted(bed, listed)
     assert names(result) == ["web"]

@@ -76,8 +76,7 @@ class BatchGroups:
     Attributes:
         handlers: The groups by the UUID in the called URL, as handlers without a service.
         rows: The groups by their numbers.
-        hidden: UUIDs of the hidden handlers of permitted services, by group and service. A service that was terminated
-            meanwhile has none.
+        hidden: UUIDs of the hidden handlers, by group and service. A service that was terminated meanwhile has none.
         earlier: Calls of the last day that a repetition gets, by the group's number and the key.
     """
 
@@ -91,7 +90,6 @@ class BatchGroups:
         self.earlier: dict[tuple[int, str], GroupAccepted] = {}
         self._now = now
         self._listed: dict[str, Any] = {}
-        self._stored_hidden: dict[tuple[int, str], str] = {}
         self._members: dict[_Chosen, list[Member]] = {}
         self._errors: dict[_Chosen, ConflictError] = {}
         self._read_groups(connection, sorted({call.handler_uuid for call in calls}))
@@ -122,7 +120,8 @@ class BatchGroups:
         """The paths of all hidden handlers that the batch calls."""
         for (seq, *_), members in self._members.items():
             for member in members:
-                if uuid := self.hidden.get((seq, member.service_uuid)):
+                uuid = self.hidden.get((seq, member.service_uuid))
+                if uuid is not None and member.note is not GONE:
                     yield member.service_uuid, uuid
 
     def create_handlers(self, connection: sa.Connection) -> None:
@@ -168,7 +167,7 @@ class BatchGroups:
     def _read_listed(self, connection: sa.Connection, seqs: Collection[int]) -> None:
         """Read the hidden handlers of groups, and the services that they list, by one statement each."""
         found = connection.execute(_HIDDEN, {"seqs": list(seqs)})
-        self._stored_hidden = {(row.group_seq, row.service_uuid): row.uuid for row in found}
+        self.hidden = {(row.group_seq, row.service_uuid): row.uuid for row in found}
         listed = dict.fromkeys(uuid for seq in seqs for uuid in self.rows[seq].selector["services"])
         if listed:
             self._listed = {row.uuid: row for row in connection.execute(_LISTED, {"uuids": list(listed)})}
@@ -190,8 +189,6 @@ class BatchGroups:
         permitted = [
             row for row in rows if row.bound and not row.terminated and (group.is_admin or row.owner == group.owner)
         ]
-        pairs = {(seq, row.uuid) for row in permitted}
-        self.hidden |= {pair: self._stored_hidden[pair] for pair in pairs & self._stored_hidden.keys()}
         if selector.image:
             matching = ((row, _match(row.image_name, pushed, tag)) for row in permitted)
             members = [Member(row.uuid, row.full_name, found or None) for row, found in matching if found is not None]

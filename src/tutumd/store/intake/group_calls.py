@@ -87,7 +87,8 @@ class GroupCoalescer(Coalescer):
         """Call the hidden handler of a service."""
         uuid = self.groups.hidden.get((handler.seq, member.service_uuid), "")
         hidden = self._handlers.get(uuid)
-        if hidden is None:
+        # A service that the owner may not operate any more still has its hidden handler.
+        if hidden is None or member.note is GONE:
             return GroupLine(service_uuid=member.service_uuid, service_name=member.service_name, note=GONE)
         has_own = evaluation.tag != member.tag or evaluation.notes
         own = replace(evaluation, tag=member.tag, notes=()) if has_own else evaluation
