@@ -9,8 +9,15 @@ from fastapi.responses import Response
 from tutumd.errors import NotFoundError, TutumdError
 from tutumd.model import ActionState, Query, Scope, Service
 from tutumd.web.messages.handlers import describe_order, describe_selector, judge_handler, name_call, summarize_call
-from tutumd.web.pages.group_inputs import group_values, read_group, write_group
-from tutumd.web.pages.handler_form import FORM_ERRORS, blank_group, create_from_form, form_values
+from tutumd.web.pages.handler_form import (
+    FORM_ERRORS,
+    blank_group,
+    create_from_form,
+    form_values,
+    group_values,
+    read_group,
+    write_group,
+)
 from tutumd.web.pages.handler_routes import GROUP_BASE, Found, ReadSubject
 from tutumd.web.pages.handlers import values_of_page
 from tutumd.web.pages.visitors import Form, Operator, Reader, SentForm, Visit, fingerprint

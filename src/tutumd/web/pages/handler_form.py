@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from shlex import quote
@@ -15,11 +16,11 @@ from tutumd.application import handlers as rules
 from tutumd.application.admission.encryption import PlaceholderCipher
 from tutumd.application.admission.evaluate import check_operation, parse_options, read_stored
 from tutumd.application.admission.fields import DEFAULTS, FIELDS, GROUPS, HandlerField
-from tutumd.application.admission.json_checks import check_name
+from tutumd.application.admission.json_checks import check_name, split_texts
 from tutumd.application.groups import show_fields
 from tutumd.errors import ConflictError, InvalidInputError, NotFoundError, SettingsError, TutumdError
 from tutumd.model import Handler, Operation, Service
-from tutumd.web.messages.handlers import UNSET, name_choice
+from tutumd.web.messages.handlers import FAILURES, ORDERS, UNSET, name_choice
 from tutumd.web.pages.form_inputs import (
     Input,
     has_secrets,
@@ -29,7 +30,6 @@ from tutumd.web.pages.form_inputs import (
     write_example,
     write_texts,
 )
-from tutumd.web.pages.group_inputs import group_values, read_group, write_group
 from tutumd.web.pages.handler_routes import BASE, GROUP_BASE, ChangedSubject, Found
 from tutumd.web.pages.rendering import FormError, list_errors
 from tutumd.web.pages.visitors import Form, Operator, SentForm, ServiceOfPage, Visit, fingerprint
@@ -261,3 +261,57 @@ def _check(field: HandlerField, value: Any, handler: Handler | None, operation: 
     stored = read_stored(handler.options, PlaceholderCipher()) if handler else DEFAULTS
     options = parse_options({field.name: value}, now, stored)
     check_operation(replace(DEFAULTS, **{field.name: getattr(options, field.name)}), operation)
+
+
+def write_group(visit: Visit, group: Handler) -> dict[str, str]:
+    """Return the texts of the inputs."""
+    selector, names = group.selector, dict[str, str]()
+    for uuid in selector.services:
+        with suppress(NotFoundError):
+            names[uuid] = visit.name_in_command(visit.store.service(visit.user, uuid))
+    return {
+        "services": "\n".join(names.get(uuid, uuid) for uuid in selector.services),
+        "stack": f"{selector.engine}/{selector.stack}" if selector.stack else "",
+        "image": selector.image,
+        "sequence": group.sequence.value,
+        "on_failure": group.on_failure.value,
+    }
+
+
+def read_group(typed: Mapping[str, str], before: Mapping[str, str]) -> dict[str, Any]:
+    """Return the changes that a person made in the inputs, as JSON. Names of services are separated by commas or lines.
+
+    Args:
+        before: The texts of `write_group`. An input that is missing does not change.
+    """
+    now = {name: typed.get(name, text) for name, text in before.items()}
+    changes: dict[str, Any] = {name: now[name] for name in ("sequence", "on_failure") if now[name] != before[name]}
+    if any(now[name].split() != before[name].split() for name in ("services", "stack", "image")):
+        engine, _, stack = now["stack"].partition("/")
+        image = now["image"].strip()
+        changes |= {
+            "services": split_texts(now["services"]) or None,
+            "stack": stack or None,
+            "engine": engine or None,
+            "match": {"image": image} if image else None,
+        }
+    return changes
+
+
+def group_values(visit: Visit, group: Handler, typed: Form | None) -> dict[str, Any]:
+    """Return the values of the inputs for templates.
+
+    Args:
+        typed: The inputs as a person left them; None: those of the group.
+    """
+    texts = {**write_group(visit, group), **(typed or {})}
+    found = visit.store.service_groups(visit.user)
+    stacks = {f"{each.engine}/{each.stack}": f"{each.stack} on {each.engine}" for each in found if each.stack}
+    if chosen := texts["stack"]:
+        stacks.setdefault(chosen, " on ".join(reversed(chosen.split("/", 1))))
+    return {
+        "typed": texts,
+        "stacks": [("", "No stack"), *sorted(stacks.items())],
+        "orders": [(each.value, text.capitalize()) for each, text in ORDERS.items()],
+        "failures": [(each.value, text.capitalize()) for each, text in FAILURES.items()],
+    }
