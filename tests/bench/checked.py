@@ -22,7 +22,7 @@ from tests.bench.seed import Called
 from tests.support.identity_tokens import claims_of, public_jwk, sign
 
 ISSUER = "https://issuer.example"
-GROUP_SIZE = 10
+GROUPS, GROUP_SIZE = 10, 10
 CHECKED = 500
 """Handlers of each kind that check who calls: the server keeps the options of 2,000 handlers in memory."""
 TOKENS = 12_000
@@ -43,7 +43,7 @@ def make_calls(server: Program, called: Sequence[Called], runs: int) -> Iterator
         for name, (preset, header) in _CHECKS.items():
             verify = {"preset": preset, "secrets": [_SECRET]}
             yield name, [[f"{path}\t{header}" for path in _make_handlers(connection, called[:CHECKED], verify)]]
-        tens = [called[first : first + GROUP_SIZE] for first in range(0, len(called), GROUP_SIZE)]
+        tens = [called[first : first + GROUP_SIZE] for first in range(0, GROUPS * GROUP_SIZE, GROUP_SIZE)]
         selectors = [{"services": [each.service_uuid for each in ten]} for ten in tens]
         yield GROUP, [[programs.ask(connection, "POST", _GROUPS, each)["url"] for each in selectors]]
         paths = _make_handlers(connection, called[:CHECKED], _IDENTITY)

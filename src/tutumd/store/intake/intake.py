@@ -29,7 +29,7 @@ from tutumd.store.objects.rollbacks import roll_back_by_call
 from tutumd.store.objects.row_mapping import read_service
 from tutumd.store.queue import holds
 from tutumd.store.queue.snapshots import lock_services, lock_unlocked_services
-from tutumd.store.sql import Database, Wakeup, dialect_of, probe
+from tutumd.store.sql import Database, Wakeup, dialect_of, execute_compiled, json_rows, probe
 from tutumd.store.tables import actions, deliveries, handlers, microseconds
 
 # A commit attempt that takes longer counts as failed.
@@ -268,11 +268,21 @@ def _store_part(
     return complete(results, seqs, holds.read(connection, held, now) if held else {}) if seqs or held else results
 
 
+_SET_CALLERS = sa.text(
+    "UPDATE actions SET caller = value ->> 1 FROM json_each(:rows) WHERE seq = CAST(value ->> 0 AS BIGINT)"
+)
+
+
 def _write_changes(connection: sa.Connection, batch: Coalescer, seqs: Mapping[str, int]) -> None:
     for handler_seq, handler_values in sorted(batch.handler_changes.items()):
         connection.execute(sa.update(handlers).where(handlers.c.seq == handler_seq).values(**handler_values))
-    for action, changes in batch.action_changes.items():
-        seq = seqs[action] if isinstance(action, str) else action
+    changed = {seqs[key] if isinstance(key, str) else key: dict(each) for key, each in batch.action_changes.items()}
+    callers = [(seq, changes.pop("caller")) for seq, changes in changed.items() if "caller" in changes]
+    if callers:
+        execute_compiled(connection, _SET_CALLERS, rows=json_rows(callers))
+    for seq, changes in changed.items():
+        if not changes:
+            continue
         values = dict(changes)
         if "variables" in changes:
             stored = sa.select(actions.c.variables).where(actions.c.seq == seq)
