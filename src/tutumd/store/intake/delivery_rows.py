@@ -1,7 +1,6 @@
 """Rows of deliveries, and the budget for their content."""
 
 import json
-from dataclasses import asdict
 from typing import Any
 
 from tutumd.model import Call, Evaluation
@@ -94,5 +93,7 @@ def new_delivery(
         size + len(call.origin.user_agent[:512]) + len(reason) + ROW_BYTES,
         before,
         evaluation.revision,
-        json.dumps(asdict(evaluation.caller)) if evaluation.caller else None,
+        json.dumps({name: getattr(caller, name) for name in caller.__slots__})
+        if (caller := evaluation.caller)
+        else None,
     ]
