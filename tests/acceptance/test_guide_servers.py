@@ -27,7 +27,7 @@ from tests.support.leaks import current_owner
 from tests.support.postgres_bed import PostgresBed
 from tests.support.processes import runs
 from tests.support.programs import finished, start, without_settings
-from tests.support.server import APIKEY, BIN, LIMIT_S, USER, free_port
+from tests.support.server import APIKEY, BIN, LIMIT_S, USER, LiveServer, free_port
 from tests.support.waiting import wait_until
 
 
@@ -87,10 +87,12 @@ def test_the_backups_of_the_guide(console: Console, postgres_bed: PostgresBed, t
     assert (tmp_path / "backup.dump").read_bytes().startswith(b"PGDMP")
 
 
-def test_the_doctor_of_the_guide(console: Console, tmp_path: Path) -> None:
-    environment = console.server.client_environment | {"TUTUMD_DATA_DIR": str(console.server.data)}
-    environment |= {"TUTUMD_ENGINE": "local", "TUTUMD_PORT": str(console.server.port)}
-    told = Guide("docs/how-to/doctor.md", tmp_path, environment, {}).run("tutumd doctor")
+def test_the_doctor_of_the_guide(tmp_path: Path) -> None:
+    # A server of its own: the doctor reports what other tests have left on a shared one.
+    with LiveServer(tmp_path, "--engine", "local") as server:
+        environment = server.client_environment | {"TUTUMD_DATA_DIR": str(server.data)}
+        environment |= {"TUTUMD_ENGINE": "local", "TUTUMD_PORT": str(server.port)}
+        told = Guide("docs/how-to/doctor.md", tmp_path, environment, {}).run("tutumd doctor")
     assert " 0 wrong" in f" {told}" or "wrong " not in told
     assert "settings" in told
 

@@ -169,8 +169,8 @@ def make_form(
     """Return the form of a handler, or of a new handler: groups of fields with `title`, `note`, `is_open` and `fields`.
 
     Args:
-        typed: Mapping[str, str] of the inputs as a person left them; None: the handler's values. Secrets are omitted.
-        errors: Mapping[str, str] by the names of fields.
+        typed: Texts of the inputs as a person left them; None: the handler's values. Secrets are omitted.
+        errors: What is wrong, by the names of fields.
     """
     values = _read_values(handler)
     fields = [
