@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +24,17 @@ import atexit, sys
 atexit.register(lambda: print("modules:", *sorted(sys.modules)))
 from tutumd.main import main
 main()
+"""
+
+KEEPER = """
+import ctypes, os, subprocess, sys
+ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: it becomes the parent of orphans
+edge = subprocess.Popen(sys.argv[1:], process_group=0)
+try:
+    while True:
+        os.wait()
+except ChildProcessError:
+    pass
 """
 
 
@@ -115,14 +127,20 @@ def test_the_worker_holds_the_lock_of_the_data_folder_together_with_the_edge(ser
 
 
 @pytest.mark.slow
-def test_a_stopped_worker_ends_when_the_edge_is_killed(server: LiveServer) -> None:
-    worker = server.worker
-    worker.suspend()
-    server.kill_edge()
-    with suppress(TimeoutError):
-        wait_until(lambda: is_gone(worker), "the worker ends")
-    assert is_gone(worker)
-    server.start()
+def test_a_stopped_worker_ends_when_the_edge_is_killed(tmp_path: Path) -> None:
+    # Linux continues a stopped orphan by itself, unless its new parent is in the same session.
+    with LiveServer(tmp_path, "--engine", "local", command=(sys.executable, "-c", KEEPER, *PATIENT)) as server:
+        [edge] = psutil.Process(server.pid).children()
+        [worker] = wait_until(edge.children, "the edge has a worker")
+        worker.suspend()
+        edge.kill()
+        with suppress(TimeoutError):
+            wait_until(lambda: is_gone(worker), "the worker ends")
+        has_ended = is_gone(worker)
+        if not has_ended:
+            worker.kill()
+        server.wait()
+    assert has_ended
 
 
 @pytest.mark.slow

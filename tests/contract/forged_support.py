@@ -16,9 +16,9 @@ from tutumd.ports.engine import Engine
 from tutumd.ports.queue import Queue
 from tutumd.store.tables.actions import actions
 from tutumd.store.tables.services import services
-from tutumd.worker.journal_seal import JournalSeal
 from tutumd.worker.leased_run import LeasedRun
 from tutumd.worker.perform import perform
+from tutumd.worker.trust import JournalSeal
 
 _LEASE = timedelta(hours=1)
 

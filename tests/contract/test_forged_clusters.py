@@ -23,7 +23,7 @@ from tutumd.engines.rollout.journal import Stage
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Service, Verb
 from tutumd.ports.engine import Engine
-from tutumd.worker.journal_seal import JournalSeal
+from tutumd.worker.trust import JournalSeal
 
 APP = f"{ANONYMOUS}/app"
 DEFINITION = {"command": "id", "envvars": {}, "working_dir": "", "autorestart": "OFF"}

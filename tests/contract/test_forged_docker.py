@@ -12,7 +12,7 @@ from tests.support.docker_bed import DockerBed
 from tests.support.images import Image
 from tests.support.runs import SEAL
 from tutumd.model import Verb
-from tutumd.worker.journal_seal import JournalSeal
+from tutumd.worker.trust import JournalSeal
 
 SECRET = ("--label", "tutum.ignore=true", "--name", "secret")
 OTHER_KEY = JournalSeal(b"the key of another worker")

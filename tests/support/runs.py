@@ -6,8 +6,8 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from tutumd.model import ImageFacts, Phase, RunLimits, WantedImage
-from tutumd.worker.journal_seal import JournalSeal
 from tutumd.worker.leased_run import Deadlines
+from tutumd.worker.trust import JournalSeal
 
 # Of all workers that tests run in their own process.
 SEAL = JournalSeal(b"the key of the workers of tests")

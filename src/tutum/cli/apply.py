@@ -32,13 +32,10 @@ from tutum.cli.apply_plan import (
     Step,
     label_of_handler,
     make_plans,
-    open_settings,
     own,
     services_named,
-    target_fields,
-    window_fields,
 )
-from tutum.cli.handler_file import HandlerFileError, read_handler_file
+from tutum.cli.handler_file import HandlerFileError, open_settings, read_handler_file, target_fields, window_fields
 from tutum.cli.options import complete_service, read_text
 from tutum.cli.output import count, printable
 from tutum.client import current_client

@@ -20,7 +20,7 @@ from tutum import (
     WebhookGroup,
     WebhookHandler,
 )
-from tutum.cli.handler_file import HandlerFileError, Wanted, WantedObject, WantedService
+from tutum.cli.handler_file import HandlerFileError, Wanted, WantedObject, WantedService, open_settings, window_fields
 from tutum.cli.handler_text import describe, state_of
 from tutum.cli.options import with_names
 from tutum.cli.output import age
@@ -33,7 +33,6 @@ from tutum.webhook_group import OWN_FIELDS
 from tutum.webhook_handler import FIELDS, Webhooks
 
 GROUP = "the webhook group"
-_MASK = "…"
 Verb = Literal["add", "change", "remove"]
 DEFAULTS: dict[str, Any] = OWN_FIELDS | {name: entry["default"] for name, entry in FIELDS.items()}
 """The fields of handlers and groups with their defaults."""
@@ -356,24 +355,6 @@ def _plan_targets(wanted: Sequence[WantedObject], *, prune: bool) -> ServicePlan
     return plan.with_removals(removals, prune=prune)
 
 
-def open_settings(target: NotificationTarget) -> dict[str, Any]:
-    """Return the settings of a target that are no secrets."""
-    return {key: value for key, value in target.settings.items() if _MASK not in str(value)}
-
-
-def target_fields(target: NotificationTarget, service: str | None, variables: Mapping[str, str]) -> dict[str, Any]:
-    """Return the entries of the file for a target.
-
-    Args:
-        service: Name of its service; None if it has none.
-        variables: References to variables for its secret settings.
-    """
-    settings = {key: variables.get(key, value) for key, value in target.settings.items() if value}
-    fields = target.get_all_attributes() | {"service": service}
-    kept = {name: fields[name] for name, default in TARGET_FIELDS.items() if fields[name] not in (default, [])}
-    return {"name": target.name, "kind": target.kind, "settings": settings, **kept}
-
-
 def _plan_windows(wanted: Sequence[WantedObject], *, prune: bool) -> ServicePlan:
     windows = own(FreezeWindow.list())
     found = [window_fields(window, window.service and window.service.split("/")[-2]) for window in windows]
@@ -393,12 +374,6 @@ def _plan_windows(wanted: Sequence[WantedObject], *, prune: bool) -> ServicePlan
         if fields not in bodies
     ]
     return plan.with_removals(removals, prune=prune)
-
-
-def window_fields(window: FreezeWindow, service: str | None) -> dict[str, Any]:
-    """Return the entries of the file for a window. `service` names its service."""
-    fields = {**window.get_all_attributes(), "service": service}
-    return {name: fields[name] for name, default in FREEZE_FIELDS.items() if fields[name] != default}
 
 
 def _window_step(plan: ServicePlan, verb: Verb, fields: Mapping[str, Any], take: Callable[[], object]) -> Step:

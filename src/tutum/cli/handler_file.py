@@ -1,5 +1,5 @@
-"""Reads the file of `tutum apply`: services with their webhook handlers, webhook groups, notification targets, and
-freeze windows, in TOML.
+"""The file of `tutum apply`, in TOML: services with their webhook handlers, webhook groups, notification targets and
+freeze windows. It is read here, and the entries for a target or a window are written here.
 """
 
 import json
@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from tutum.cli.options import VARIABLE, nearest
-from tutum.freeze import FREEZE_FIELDS
-from tutum.notification import SECRET_SETTINGS, TARGET_FIELDS
+from tutum.freeze import FREEZE_FIELDS, FreezeWindow
+from tutum.notification import SECRET_SETTINGS, TARGET_FIELDS, NotificationTarget
 from tutum.webhook_group import GROUP_FIELDS
 from tutum.webhook_handler import FIELDS
 
+_MASK = "…"
 _EXAMPLES = {"name": "web", "engine": "docker", "kind": "webhook", "from": "Fri 16:00", "to": "Mon 06:00"}
 _TABLES: dict[str, tuple[str, Sequence[str], Iterable[str]]] = {
     "service": ("a service", ("name",), ("engine", "handler")),
@@ -23,7 +24,7 @@ _TABLES: dict[str, tuple[str, Sequence[str], Iterable[str]]] = {
     "notification": ("a notification", ("name", "kind"), ("settings", *TARGET_FIELDS)),
     "freeze": ("a freeze window", ("from", "to"), FREEZE_FIELDS),
 }
-"""What an object of each table without a name is called, the texts that it must have, and its other fields."""
+"""For each table: the name of an entry without a name in errors, the fields that must be texts, and the others."""
 
 
 class HandlerFileError(Exception):
@@ -196,3 +197,27 @@ class _Reader:
             return value
         self.problems.append(f'{place} lacks its {key}, as in {key} = "{_EXAMPLES[key]}"')
         return ""
+
+
+def open_settings(target: NotificationTarget) -> dict[str, Any]:
+    """Return the settings of a target that are no secrets."""
+    return {key: value for key, value in target.settings.items() if _MASK not in str(value)}
+
+
+def target_fields(target: NotificationTarget, service: str | None, variables: Mapping[str, str]) -> dict[str, Any]:
+    """Return the entries of the file for a target.
+
+    Args:
+        service: Name of its service; None if it has none.
+        variables: References to variables for its secret settings.
+    """
+    settings = {key: variables.get(key, value) for key, value in target.settings.items() if value}
+    fields = target.get_all_attributes() | {"service": service}
+    kept = {name: fields[name] for name, default in TARGET_FIELDS.items() if fields[name] not in (default, [])}
+    return {"name": target.name, "kind": target.kind, "settings": settings, **kept}
+
+
+def window_fields(window: FreezeWindow, service: str | None) -> dict[str, Any]:
+    """Return the entries of the file for a window. `service` names its service."""
+    fields = {**window.get_all_attributes(), "service": service}
+    return {name: fields[name] for name, default in FREEZE_FIELDS.items() if fields[name] != default}

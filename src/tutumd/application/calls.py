@@ -11,7 +11,8 @@ from datetime import datetime
 from tutumd.application.admission.encryption import PlaceholderCipher, SecretCipher
 from tutumd.application.admission.evaluate import CallInput, VerdictKind, evaluate, find_closed_reason, read_stored
 from tutumd.application.admission.fields import DEFAULTS, HandlerOptions
-from tutumd.application.admission.tags import choose_pushed_tag, find_pushed
+from tutumd.application.admission.filters import find_pushed
+from tutumd.application.admission.tags import choose_pushed_tag
 from tutumd.errors import (
     NOT_FOUND,
     USED_UP,

@@ -28,7 +28,7 @@ MAX_GRACE_S = 30 * 86_400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldContext:
-    """What a server brings to the check of a handler's fields: the keys of secrets, the time, and allowed issuers."""
+    """The server's part in the check of a handler's fields: the keys of secrets, the time, and the allowed issuers."""
 
     cipher: SecretCipher
     now: datetime

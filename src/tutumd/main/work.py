@@ -10,8 +10,8 @@ from tutumd.main.key_files import read_worker_key
 from tutumd.main.storage import Storage
 from tutumd.ports import Engine
 from tutumd.settings import Options, Settings
-from tutumd.worker.journal_seal import JournalSeal
 from tutumd.worker.loop import Worker, WorkerLimits
+from tutumd.worker.trust import JournalSeal
 
 # Builds the engine instances by name for the installation with an ID, and registers objects to close on the stack.
 BuildEngines = Callable[[Settings, ExitStack, str], Mapping[str, Engine]]

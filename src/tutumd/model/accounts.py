@@ -35,7 +35,7 @@ class Via(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rights:
-    """What an API key, or credentials that derive from it, permit.
+    """The rights of an API key, or of credentials that derive from it.
 
     Attributes:
         service_uuid, stack: The only service, or the only stack, that they cover; None: all.

@@ -52,7 +52,7 @@ NO_SELECTOR = GroupSelector()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupLine:
-    """What a group call has caused for one service.
+    """The effect of a group call on one service.
 
     Attributes:
         service_name: As it was at the call.

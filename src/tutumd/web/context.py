@@ -165,7 +165,7 @@ class WebContext:
 
     @property
     def handler_fields(self) -> FieldContext:
-        """What a check of a handler's fields needs."""
+        """The context in which the fields of handlers are checked."""
         return FieldContext(cipher=self.cipher, now=self.clock(), issuers=self.allowed_issuers)
 
     def target_rules(self, viewer: User) -> TargetRules:

@@ -123,6 +123,16 @@ def log_unforeseen(error: Exception) -> None:
     _log.error("a request failed", exc_info=error)
 
 
+def render_failure(error: Exception) -> JsonResponse:
+    """Return the response to a call that raised an error."""
+    if isinstance(error, errors.TutumdError) and not isinstance(error, errors.SettingsError):
+        return error_response(*describe_error(error))
+    log_unforeseen(error)
+    if isinstance(error, errors.SettingsError):
+        return error_response(503, "a secret of this handler cannot be decrypted: see the server's log")
+    return error_response(500, INTERNAL)
+
+
 class LastResort:
     """Logs unexpected errors, and responds with 500 if nothing has been sent yet."""
 

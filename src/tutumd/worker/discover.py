@@ -17,8 +17,8 @@ from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdErro
 from tutumd.model import EngineInfo
 from tutumd.ports import Engine, PartialDiscoveryError, Queue
 from tutumd.threads import Loop
-from tutumd.worker.journal_seal import JournalSeal
 from tutumd.worker.parking import PROBE_PAUSE_S, Parking
+from tutumd.worker.trust import JournalSeal
 
 _PAUSE_PER_PASS = 4.0
 """The pause after a pass, as a multiple of the pass: a constant stream of events uses at most a fifth of a core."""

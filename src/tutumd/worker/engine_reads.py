@@ -6,8 +6,8 @@ from dataclasses import asdict
 from tutumd.errors import EngineRefusedError
 from tutumd.model import EngineRequest, read_wanted
 from tutumd.ports import Engine
-from tutumd.worker.journal_seal import JournalSeal, trusted_image
 from tutumd.worker.perform import plan
+from tutumd.worker.trust import JournalSeal, trusted_image
 
 MAX_LOG_LINES = 10_000
 """The maximum number that the API accepts."""

@@ -12,7 +12,7 @@ from tutumd.boottime import boottime_s
 from tutumd.errors import Cause, LeaseLostError, ReasonCode, UnavailableError
 from tutumd.model import Claim, ImageFacts, Phase, RunLimits, WantedImage
 from tutumd.ports import Queue, Renewal, Run
-from tutumd.worker.journal_seal import JournalSeal, check_request, trusted_image
+from tutumd.worker.trust import JournalSeal, check_request, trusted_image
 
 
 class Deadlines:

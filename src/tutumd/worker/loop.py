@@ -26,9 +26,9 @@ from tutumd.ports import GIVE_UP_AFTER, HEARTBEAT_TIMEOUT, Engine, Queue
 from tutumd.threads import Loop, Slots, explain_stuck
 from tutumd.worker.discover import Discovery
 from tutumd.worker.engine_reads import read_engine
-from tutumd.worker.journal_seal import JournalSeal
 from tutumd.worker.leased_run import LeasedRun, renew_all
 from tutumd.worker.perform import delay_after, delay_of_turn, end_unasked, max_faults, perform
+from tutumd.worker.trust import JournalSeal
 
 HEARTBEATS_PER_PRUNE = 12
 PRUNE_BATCH = 500

@@ -19,8 +19,8 @@ from tutumd.model import (
     WantedImage,
 )
 from tutumd.ports import LOST_JOURNAL, Engine, Queue
-from tutumd.worker.journal_seal import check_request
 from tutumd.worker.leased_run import LeasedRun
+from tutumd.worker.trust import check_request
 
 MAX_DEATHS = 5
 """An action is not performed again after this number of successive workers died soon after they had begun or resumed

@@ -15,9 +15,9 @@ from tutumd.model import Claim, Definition, Outcome, RunLimits, Service, Service
 from tutumd.ports.engine import LOST_JOURNAL, Engine, Run
 from tutumd.store.tables.actions import actions
 from tutumd.store.tables.services import services
-from tutumd.worker.journal_seal import JournalSeal
 from tutumd.worker.leased_run import LeasedRun
 from tutumd.worker.perform import perform
+from tutumd.worker.trust import JournalSeal
 
 JOURNAL = {"phase": "commit", "swaps": [{"old": "1", "weight": 0.1, "new": None}]}
 DEFINITION = {"command": "id", "envvars": {}, "working_dir": "", "autorestart": "OFF"}

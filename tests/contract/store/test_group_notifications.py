@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from tests.contract.store.test_groups import accepted, add_group
+from tests.contract.store.test_notification_payloads import DOCS, shape
 from tests.contract.store.test_notifier_queue import add, stored
-from tests.contract.store.test_outbox import ALL, DOCS, shape
+from tests.contract.store.test_outbox import ALL
 from tests.support.stores import StoreBed
 from tutumd.model import Handler, Outcome
 from tutumd.model.groups import MAX_SERVICES

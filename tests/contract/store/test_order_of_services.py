@@ -6,7 +6,7 @@ import pytest
 
 from tutumd.errors import ConflictError, Reason
 from tutumd.model.groups import Sequence
-from tutumd.store.queue.followers import Order, order_services
+from tutumd.store.queue.group_calls import Order, order_services
 
 
 class Member(NamedTuple):

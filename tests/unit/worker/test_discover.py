@@ -156,8 +156,10 @@ def test_a_lease_is_renewed_while_looks_succeed_and_taken_again_once_they_do() -
         assert None not in queue.leases
         engine.discover_error = EngineUnavailableError("missing permission: list")
         before = engine.discoveries
-        wait_until(lambda: None in queue.leases, "it is not renewed")
-        wait_until(lambda: engine.discoveries > before + 4, "this worker goes on, since no other takes it")
+        wait_until(lambda: engine.discoveries > before + 4, "looks fail, and this worker goes on")
+        asked = len(queue.leases)
+        wait_until(lambda: len(queue.leases) > asked + 1, "it is asked for again, since no other worker takes it")
+        assert None in queue.leases
         engine.discover_error, asked = None, len(queue.leases)
         wait_until(lambda: any(queue.leases[asked:]), "it is taken again")
 

@@ -12,7 +12,7 @@ from tests.support.stores import snapshot
 from tests.unit.worker.fakes import make_action
 from tutumd.model import Claim, ImageFacts, Outcome, Verb, WantedImage
 from tutumd.ports.engine import LOST_JOURNAL
-from tutumd.worker.journal_seal import JournalSeal
+from tutumd.worker.trust import JournalSeal
 
 JOURNAL = {"phase": "commit", "swaps": ({"old": "1", "policy": {"b": 0.1, "a": None}},), "text": "é\ud800"}
 CLAIM = Claim(

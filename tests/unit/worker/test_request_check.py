@@ -10,7 +10,7 @@ from tests.support.services import service_row
 from tests.unit.worker.fakes import FakeClock, FakeQueue, make_action, make_run
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Verb, WantedImage, read_wanted
-from tutumd.worker.journal_seal import check_request, trusted_image
+from tutumd.worker.trust import check_request, trusted_image
 
 DIGEST = f"sha256:{'0' * 64}"
 REFUSED: tuple[dict[str, Any], ...] = (

@@ -1,12 +1,13 @@
-"""Filters: which calls from a sender count."""
+"""Filters: which calls from a sender count, and which pushed images."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
 from tutumd.application.admission import expressions
-from tutumd.application.admission.expressions import Budget
+from tutumd.application.admission.expressions import Budget, EvaluationError
 from tutumd.application.admission.json_checks import (
     TEXTS_SCHEMA,
     check_choice,
@@ -18,6 +19,7 @@ from tutumd.application.admission.json_checks import (
 )
 from tutumd.application.admission.payloads import Push
 from tutumd.errors import InvalidInputError, Reason
+from tutumd.model.images import split_image
 
 PRESETS = ("branch", "tag", "paths", "skip")
 MAX_FILTERS = 10
@@ -281,3 +283,16 @@ _DECIDERS: dict[str, Callable[[Filter, Push, Budget], Decision]] = {
     "paths": _decide_paths,
     "skip": _decide_skip,
 }
+
+
+MAX_IMAGES = 50
+"""Images of a payload that count: the first ones."""
+
+
+def find_pushed(glob: str, push: Push) -> tuple[tuple[str, str], ...]:
+    """Return the normalized repositories that match a glob, each with its pushed tag."""
+    images = dict.fromkeys(split_image(f"{name}:{tag}") for name, tag in push.images[:MAX_IMAGES])
+    globs, budget = (glob.lower(), split_image(glob)[0]), Budget()
+    with suppress(EvaluationError):
+        return tuple(pair for pair in images if matches_any(pair[0], globs, budget))
+    return ()

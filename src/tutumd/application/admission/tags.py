@@ -1,6 +1,4 @@
-"""Image tags that a call may name: a tag only, never another repository or a digest. And images that the payload of a
-group's call names.
-"""
+"""Image tags that a call may name: a tag only, never another repository or a digest."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -11,10 +9,8 @@ from tutumd.application.admission import expressions
 from tutumd.application.admission.expressions import Budget, EvaluationError
 from tutumd.application.admission.filters import MAX_GLOB, matches_any
 from tutumd.application.admission.json_checks import TEXTS_SCHEMA, check_fields, check_texts
-from tutumd.application.admission.payloads import Push
 from tutumd.errors import InvalidInputError, Reason
 from tutumd.model import TAG
-from tutumd.model.images import split_image
 
 QUERY = "query"
 TAG_SCHEMA = {
@@ -113,19 +109,6 @@ def _choose_from_payload(rule: TagRule, document: dict[str, Any]) -> str | Reaso
     if not TAG.fullmatch(tag):
         return Reason("not-a-tag")
     return tag if matches_any(tag, rule.allow, Budget()) else Reason("tag-not-allowed", (tag,))
-
-
-MAX_IMAGES = 50
-"""Images of a payload that count: the first ones."""
-
-
-def find_pushed(glob: str, push: Push) -> tuple[tuple[str, str], ...]:
-    """Return the normalized repositories that match a glob, each with its pushed tag."""
-    images = dict.fromkeys(split_image(f"{name}:{tag}") for name, tag in push.images[:MAX_IMAGES])
-    globs, budget = (glob.lower(), split_image(glob)[0]), Budget()
-    with suppress(EvaluationError):
-        return tuple(pair for pair in images if matches_any(pair[0], globs, budget))
-    return ()
 
 
 def choose_pushed_tag(rule: TagRule | None, pushed: Sequence[tuple[str, str]]) -> str | None:

@@ -15,7 +15,7 @@ from tutumd.model.images import split_image
 from tutumd.store.intake.coalesce import WITHOUT_OPTIONS, CalledHandler
 from tutumd.store.intake.sender_keys import REPEAT_WINDOW, digest
 from tutumd.store.objects.groups import lines_from, read_states, selector_from
-from tutumd.store.queue.followers import OF_ANOTHER, order_services
+from tutumd.store.queue.group_calls import OF_ANOTHER, order_services
 from tutumd.store.sql import dialect_of
 from tutumd.store.tables import group_calls, groups, handlers, new_uuid, services, users
 
@@ -89,7 +89,6 @@ class BatchGroups:
         self.hidden: dict[tuple[int, str], str] = {}
         self.earlier: dict[tuple[int, str], GroupAccepted] = {}
         self._now = now
-        self._listed: dict[str, Any] = {}
         self._members: dict[_Chosen, list[Member]] = {}
         self._errors: dict[_Chosen, ConflictError] = {}
         self._read_groups(connection, sorted({call.handler_uuid for call in calls}))
@@ -98,10 +97,10 @@ class BatchGroups:
             for call in calls
             if (handler := self.handlers.get(call.handler_uuid)) is not None and _may_act(handler, call.evaluation)
         )
-        self._read_listed(connection, {seq for seq, *_ in choices})
+        listed = self._read_listed(connection, {seq for seq, *_ in choices}) if choices else {}
         for chosen in choices:
             try:
-                self._members[chosen] = self._read_members(connection, chosen)
+                self._members[chosen] = self._read_members(connection, chosen, listed)
             except ConflictError as error:
                 self._members[chosen], self._errors[chosen] = [], error
 
@@ -164,16 +163,19 @@ class BatchGroups:
             if row.old_uuid is not None and row.old_until > self._now:
                 self.handlers[row.old_uuid] = handler
 
-    def _read_listed(self, connection: sa.Connection, seqs: Collection[int]) -> None:
-        """Read the hidden handlers of groups, and the services that they list, by one statement each."""
-        found = connection.execute(_HIDDEN, {"seqs": list(seqs)})
-        self.hidden = {(row.group_seq, row.service_uuid): row.uuid for row in found}
+    def _read_listed(self, connection: sa.Connection, seqs: Collection[int]) -> dict[str, Any]:
+        """Read the hidden handlers of groups, and return the services that the groups list by their UUIDs."""
+        hidden = connection.execute(_HIDDEN, {"seqs": list(seqs)})
+        self.hidden = {(row.group_seq, row.service_uuid): row.uuid for row in hidden}
         listed = dict.fromkeys(uuid for seq in seqs for uuid in self.rows[seq].selector["services"])
-        if listed:
-            self._listed = {row.uuid: row for row in connection.execute(_LISTED, {"uuids": list(listed)})}
+        found = connection.execute(_LISTED, {"uuids": list(listed)}) if listed else ()
+        return {row.uuid: row for row in found}
 
-    def _read_members(self, connection: sa.Connection, chosen: _Chosen) -> list[Member]:
+    def _read_members(self, connection: sa.Connection, chosen: _Chosen, listed: Mapping[str, Any]) -> list[Member]:
         """Return the services that a call concerns, in the listed order, else by name, and then by their dependencies.
+
+        Args:
+            listed: As `_read_listed` returns it.
 
         Raises:
             ConflictError: There are too many, or they depend on each other in a cycle.
@@ -182,7 +184,7 @@ class BatchGroups:
         group = self.rows[seq]
         selector = selector_from(group.selector)
         rows = (
-            [self._listed[uuid] for uuid in selector.services if uuid in self._listed]
+            [listed[uuid] for uuid in selector.services if uuid in listed]
             if selector.services
             else _select(connection, selector, pushed)
         )

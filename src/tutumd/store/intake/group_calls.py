@@ -16,7 +16,7 @@ from tutumd.store.intake.called_groups import GONE, BatchGroups, Member
 from tutumd.store.intake.coalesce import CalledHandler, Coalescer
 from tutumd.store.intake.sender_keys import digest
 from tutumd.store.objects.groups import selector_from, stored_line
-from tutumd.store.queue.followers import hold_followers
+from tutumd.store.queue.group_calls import hold_followers
 from tutumd.store.sql import execute_compiled, json_rows
 from tutumd.store.tables import microseconds
 

@@ -15,7 +15,7 @@ from tutumd.ports import GIVE_UP_AFTER, HEARTBEAT_TIMEOUT, Clock, Renewal
 from tutumd.store.objects import action_totals
 from tutumd.store.objects.action_rows import action_from, select_actions
 from tutumd.store.objects.row_mapping import Row
-from tutumd.store.queue import followers, holds, outbox
+from tutumd.store.queue import group_calls, holds, outbox
 from tutumd.store.queue.snapshots import raise_revision, settle_target
 from tutumd.store.sql import Database, upsert
 from tutumd.store.tables import (
@@ -97,7 +97,7 @@ def lock_claimable(*, are_away: bool, skip_locked: bool) -> sa.Select[Any]:
     """Select the action of `select_claimable`, and lock its service."""
     return (
         select_claimable(are_away=are_away)
-        .add_columns(holds.MAY_BE_HELD, followers.IS_UNSETTLED)
+        .add_columns(holds.MAY_BE_HELD, group_calls.IS_UNSETTLED)
         .join(services, services.c.uuid == actions.c.service_uuid)
         .with_for_update(of=services, key_share=True, skip_locked=skip_locked)
     )

@@ -110,7 +110,8 @@ def _add_end(connection: sa.Connection, covering: Sequence[Row]) -> set[str]:
     singles = [target for target in covering if target.kind != TargetKind.FORGE]
     if any(target.per_group_call for target in singles) and connection.scalar(_GROUP, {"uuid": ended.action_uuid}):
         singles = [target for target in singles if not target.per_group_call]
-    recovered = find_recovered(connection, [ended.action_uuid]) if _wanting(singles, Event.ACTION_RECOVERED) else ()
+    may_recover = ended.state == ActionState.SUCCESS and _wanting(singles, Event.ACTION_RECOVERED)
+    recovered = find_recovered(connection, [ended.action_uuid]) if may_recover else ()
     key = {name: getattr(ended, name) for name in ("subject", "verb", "reason_code")}
     told = choose(connection, ended.state, key, singles, ended.ended, has_recovered=bool(recovered))
     forges = [target for target in covering if target.kind == TargetKind.FORGE]

@@ -14,7 +14,7 @@ from tutumd.store.objects import action_totals, image_rows
 from tutumd.store.objects.action_rows import add_line
 from tutumd.store.objects.action_totals import code_of, describe, final_state
 from tutumd.store.objects.row_mapping import Row, read_service
-from tutumd.store.queue import followers, holds, leases, outbox
+from tutumd.store.queue import group_calls, holds, leases, outbox
 from tutumd.store.queue import snapshots as snapshot_rows
 from tutumd.store.queue.engine_sync import SqlEngineSync
 from tutumd.store.queue.snapshots import lock_services, raise_revision, settle_target
@@ -36,7 +36,7 @@ from tutumd.store.upkeep.delivery_log import SqlDeliveryLog
 _TRIES = 3
 """Number of searches for an action while other workers claim the found actions, or after a dead worker was found."""
 
-_SELECT_UNSETTLED = sa.select(followers.IS_UNSETTLED)
+_SELECT_UNSETTLED = sa.select(group_calls.IS_UNSETTLED)
 
 _FROZEN_AT_ONCE = 500
 """Number of due actions to which a claim applies a freeze window that has begun."""
@@ -117,7 +117,7 @@ class SqlQueue(SqlEngineSync, SqlDeliveryLog, Queue):
             with self._wakeup.write(self._database) as (connection, woken):
                 candidate = _lock_candidate(connection, parameters, are_away=are_away)
                 if candidate is None or candidate.is_unsettled:
-                    woken |= followers.settle(connection, now)
+                    woken |= group_calls.settle(connection, now)
                     if woken:
                         continue
                 if candidate is None:

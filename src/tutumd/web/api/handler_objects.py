@@ -188,8 +188,10 @@ PROGRESS = describe(
 )
 
 
-def show_progress(progress: Progress, status_url: str) -> dict[str, Any]:
-    """Return the JSON of an action's progress, as far as the caller may see it."""
+def show_progress(progress: Progress | GroupCall, status_url: str) -> dict[str, Any]:
+    """Return the JSON of the progress of a call, as far as the caller may see it."""
+    if isinstance(progress, GroupCall):
+        return GROUP_PROGRESS.model_validate(show(GROUP_PROGRESS, progress, status_url=status_url)).model_dump()
     shown = show(PROGRESS, progress.action, status_url=status_url)
     if not progress.options.get("show_log"):
         del shown["log_tail"]
@@ -358,8 +360,3 @@ GROUP_PROGRESS = describe(
         "actions": Shown(plain_list(GROUP_LINE), of="lines"),
     },
 )
-
-
-def show_group_progress(call: GroupCall, status_url: str) -> dict[str, Any]:
-    """Return the JSON of a group call's progress."""
-    return GROUP_PROGRESS.model_validate(show(GROUP_PROGRESS, call, status_url=status_url)).model_dump()

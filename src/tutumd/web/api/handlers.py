@@ -1,5 +1,6 @@
-"""Routes of webhook handlers and groups: list, create, get, change, plan, rotate, try, delete; and of the calls of
-handlers: list, get, redeliver, and the status for the caller."""
+"""Routes of webhook handlers and groups: list, create, get, change, plan, rotate, try, delete; and of their calls:
+list, get, redeliver, and the status for the caller.
+"""
 
 import json
 from dataclasses import replace
@@ -33,12 +34,13 @@ from tutumd.web.api.handler_objects import (
     GroupIn,
     show_delivery,
     show_handler,
+    show_progress,
 )
 from tutumd.web.api.schemas import HandlerIn, RotateIn, TestIn, list_of, plain_list, write_page
 from tutumd.web.api.services import find_service
 from tutumd.web.auth import Caller, Operator, Reader
 from tutumd.web.body import Body, documented, documented_list, documented_query, listed, parse
-from tutumd.web.call.endpoint import render_result, show_any_progress
+from tutumd.web.call.endpoint import render_result
 from tutumd.web.context import IS_UUID, Web
 from tutumd.web.uris import PREFIX, handler_uri, handlers_uri, status_uri
 
@@ -247,7 +249,7 @@ async def get_status(web: Web, request: Request, token: str) -> dict[str, Any]:
     reference = web.status_tokens.read(token)
     wait_s = parse_wait(request.query_params.get("wait"), request.headers.get("prefer", ""))
     progress = await web.long_poll.wait_until_ended(reference, wait_s or 0)
-    return show_any_progress(progress, status_uri(token))
+    return show_progress(progress, status_uri(token))
 
 
 _CALLS = f"{PREFIX}/webhook/groupcall/"

@@ -8,7 +8,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 from urllib.parse import parse_qsl
 
 import anyio.to_thread
@@ -31,7 +30,6 @@ from tutumd.errors import (
     KeysMissingError,
     NotFoundError,
     Reason,
-    SettingsError,
     TooManyCallsError,
     TutumdError,
     UnavailableError,
@@ -40,13 +38,12 @@ from tutumd.model import Accepted, ActionState, Call, Evaluation, EvaluationNeed
 from tutumd.model.groups import GroupAccepted, GroupCall
 from tutumd.ports import CallResult, Stored
 from tutumd.web import uris
-from tutumd.web.api.handler_objects import show_group_progress, show_progress
+from tutumd.web.api.handler_objects import show_progress
 from tutumd.web.api.objects import HOLD
 from tutumd.web.body import read_body
 from tutumd.web.call.batches import Lookups
-from tutumd.web.call.long_poll import AnyProgress
 from tutumd.web.context import WebContext, parse_uuid
-from tutumd.web.errors import INTERNAL, STOPPING, JsonResponse, describe_error, error_response, log_unforeseen
+from tutumd.web.errors import STOPPING, JsonResponse, error_response, render_failure
 from tutumd.web.messages.deliveries import write_reason, write_reasons, write_refusal
 
 CALL_PATH = re.compile(r"/api/v1/(?:service/([^/]+)/webhook/handler|webhook/group)/([^/]+)/call(?:/([^/]+))?/?")
@@ -286,16 +283,9 @@ async def wait_for_end(
     except (NotFoundError, UnavailableError, asyncio.CancelledError):  # canceled: the server's grace period is over
         text = "the call is accepted, but its progress cannot be read now: ask at status_url, and do not call again"
         return JsonResponse({"error": text, "status_url": status_url}, 504, headers)
-    fields = show_any_progress(progress, status_url) | ({"notes": notes} if notes else {})
+    fields = show_progress(progress, status_url) | ({"notes": notes} if notes else {})
     state = progress.state if isinstance(progress, GroupCall) else progress.action.state
     return JsonResponse(fields, WAIT_STATUSES.get(state, 504), headers)
-
-
-def show_any_progress(progress: AnyProgress, status_url: str) -> dict[str, Any]:
-    """Return the JSON of the progress of a call, as far as the caller may see it."""
-    if isinstance(progress, GroupCall):
-        return show_group_progress(progress, status_url)
-    return show_progress(progress, status_url)
 
 
 def judge(received: Call, call_input: CallInput, remembered: Remembered | None) -> Call:
@@ -387,16 +377,6 @@ def _encode_group_accepted(context: WebContext, call: Call, accepted: GroupAccep
         **({"notes": notes} if notes else {}),
     }
     return f"{encode_json(fields)}\n".encode()
-
-
-def render_failure(error: Exception) -> JsonResponse:
-    """Return the response to a call that raised an error."""
-    if isinstance(error, TutumdError) and not isinstance(error, SettingsError):
-        return error_response(*describe_error(error))
-    log_unforeseen(error)
-    if isinstance(error, SettingsError):
-        return error_response(503, "a secret of this handler cannot be decrypted: see the server's log")
-    return error_response(500, INTERNAL)
 
 
 def decode_headers(scope: Scope) -> list[tuple[str, str]]:

@@ -36,10 +36,10 @@ from tutumd.web.call.endpoint import (
     encode_accepted,
     encode_json,
     parse_path,
-    render_failure,
 )
 from tutumd.web.call.protocol import BoundedProtocol
 from tutumd.web.context import WebContext
+from tutumd.web.errors import render_failure
 
 MAX_CACHED = 1_000
 MAX_CACHED_BYTES = 1024

@@ -60,7 +60,7 @@ def retry(visit: Operator, uuid: Uuid, form: SentForm) -> Response:
     return _change(visit, uuid, lambda: visit.store.retry(visit.user, uuid, visit.origin, fingerprint(form)))
 
 
-def _change(visit: Visit, uuid: Uuid, change: Callable[[], Action]) -> Response:
+def _change(visit: Visit, uuid: str, change: Callable[[], Action]) -> Response:
     try:
         action = change()
     except ConflictError as error:  # the action has progressed since the page was loaded
@@ -68,7 +68,7 @@ def _change(visit: Visit, uuid: Uuid, change: Callable[[], Action]) -> Response:
     return visit.go_to(f"/action/{action.uuid}/")
 
 
-def _show(visit: Visit, uuid: Uuid, *, refused: ConflictError | None = None) -> Response:
+def _show(visit: Visit, uuid: str, *, refused: ConflictError | None = None) -> Response:
     store, is_part = visit.store, visit.request.headers.get("hx-request") == "true"
     action = store.action(visit.user, uuid)
     service, is_pending = store.service(visit.user, action.service_uuid), action.state is ActionState.PENDING
@@ -108,7 +108,7 @@ def _show(visit: Visit, uuid: Uuid, *, refused: ConflictError | None = None) -> 
     )
 
 
-def _find_group_calls(visit: Visit, deliveries: Sequence[Delivery], uuid: Uuid) -> list[GroupCall]:
+def _find_group_calls(visit: Visit, deliveries: Sequence[Delivery], uuid: str) -> list[GroupCall]:
     """Return the calls of groups that made deliveries of an action, as far as the visitor may see them."""
     queries = {(each.handler_number, each.received): query_group_calls(each) for each in deliveries if each.is_group}
     calls = chain.from_iterable(visit.store.group_calls(visit.user, query).objects for query in queries.values())
@@ -129,7 +129,7 @@ def _name_containers(visit: Visit, uuids: Sequence[str]) -> list[str]:
     return [*shown, *([f"and {more} more"] if more else [])]
 
 
-def _name_container(visit: Visit, uuid: Uuid) -> str:
+def _name_container(visit: Visit, uuid: str) -> str:
     with suppress(NotFoundError):  # it has been deleted in the meantime
         return f"{visit.store.container(visit.user, uuid).name} ({uuid[:_SHORT]})"
     return uuid[:_SHORT]

@@ -214,10 +214,10 @@ def render(
     """Return a page.
 
     Every template knows `root` (the path in front of all addresses), `here` (the page's own address, without query),
-    `visitor` (the user, or None), `csrf` (the token for forms), `now`, `said` (what was done), `error` and `errors`
-    (why a form was refused, the latter by the names of fields), `asset(path)`, `ui` (the macros) and `values`; all but
-    the block `live` know `unfinished` (actions that run or wait). If a script refreshes a page, only the block `live`
-    is rendered.
+    `visitor` (the user, or None), `csrf` (the token for forms), `now`, `said` (what was done), `error` (why a form was
+    refused), `errors` (the same by the names of fields), `asset(path)`, `ui` (the macros) and `values`; all but the
+    block `live` know `unfinished` (actions that run or wait). If a script refreshes a page, only the block `live` is
+    rendered.
 
     Args:
         refused: Why a form was refused: it determines the status.
