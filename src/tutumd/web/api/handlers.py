@@ -42,7 +42,7 @@ from tutumd.web.auth import Caller, Operator, Reader
 from tutumd.web.body import Body, documented, documented_list, documented_query, listed, parse
 from tutumd.web.call.endpoint import render_result
 from tutumd.web.context import IS_UUID, Web
-from tutumd.web.uris import PREFIX, handler_uri, handlers_uri, status_uri
+from tutumd.web.uris import PREFIX, handler_uri, handlers_uri, uri
 
 ServiceUuid = Annotated[str, Path(description="UUID of the service, or its name, as in the routes of services")]
 HandlerUuid = Annotated[str, Path(description="UUID of the webhook handler or group"), IS_UUID]
@@ -249,7 +249,7 @@ async def get_status(web: Web, request: Request, token: str) -> dict[str, Any]:
     reference = web.status_tokens.read(token)
     wait_s = parse_wait(request.query_params.get("wait"), request.headers.get("prefer", ""))
     progress = await web.long_poll.wait_until_ended(reference, wait_s or 0)
-    return show_progress(progress, status_uri(token))
+    return show_progress(progress, uri("status", token))
 
 
 _CALLS = f"{PREFIX}/webhook/groupcall/"
