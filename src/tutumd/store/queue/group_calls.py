@@ -114,7 +114,9 @@ _OVERDUE: sa.Select[Any] = sa.select(_call.seq, _call.handler_seq, _call.lines).
 )
 _UNSETTLED = sa.select(_p.action_seq).where(_HAS_ENDED)
 # By group, so that no two workers deadlock when they record what they tell of its calls.
-_SOME_OVERDUE = _OVERDUE.order_by(_call.handler_seq, _call.seq).limit(_AT_ONCE).with_for_update(of=group_calls, skip_locked=True)
+_SOME_OVERDUE = (
+    _OVERDUE.order_by(_call.handler_seq, _call.seq).limit(_AT_ONCE).with_for_update(of=group_calls, skip_locked=True)
+)
 _SOME_UNSETTLED = _UNSETTLED.limit(_AT_ONCE)
 IS_UNSETTLED = sa.or_(_UNSETTLED.correlate(None).exists(), _OVERDUE.correlate(None).exists()).label("is_unsettled")
 """The condition that `settle` has something to do. It is cheap if no action waits for another."""
