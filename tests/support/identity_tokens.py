@@ -49,10 +49,6 @@ class IssuerKeys:
         self.asked += 1
         return self.keys.get(kid, KeyFault.UNKNOWN_KID) if url == self.url else KeyFault.MISSING_KEYS
 
-    def loaded(self) -> "IssuerKeys":
-        """Return the keys."""
-        return self
-
     async def refreshed(self, url: str) -> None:
         """Use the newer keys."""
         self.refreshed_for.append(url)
