@@ -9,11 +9,11 @@ from threading import Thread
 
 import structlog
 
-from tutumd.main import demo, engines
+from tutumd.main import demo
 from tutumd.main.child_process import COMMAND, NOTIFIER_COMMAND, ChildProcess
 from tutumd.main.key_files import SECRET_KEY_FILE, load_cipher
 from tutumd.main.startup import check_host, check_user_header, configure, listen, start_of_urls
-from tutumd.main.storage import Storage, ensure_admin, is_new, open_storage
+from tutumd.main.storage import Storage, ensure_admin, open_storage
 from tutumd.settings import Options, Settings
 from tutumd.store.intake.intake import SqlIntake
 
@@ -35,8 +35,6 @@ def serve(options: Options, worker_command: Sequence[str] = COMMAND) -> None:
     check_user_header(settings)
     if settings.secret_key or os.access(settings.data_dir / SECRET_KEY_FILE, os.F_OK):
         load_cipher(settings)  # a wrong key must not fail only after something was made
-    if worker_command and is_new(settings):
-        engines.check(settings)
     with ExitStack() as stack:
         storage = stack.enter_context(open_storage(settings, serves_and_works=bool(worker_command)))
         listener = stack.enter_context(listen(settings))
