@@ -199,5 +199,6 @@ def is_built_here(image: Json, reference: ImageReference) -> bool:
     """
     digests = [str(digest).partition("@") for digest in image.get("RepoDigests") or ()]
     return not any(
-        parse_reference(name).same_repository(reference) and digest != image["Id"] for name, _, digest in digests
+        parse_reference(name).repository == reference.repository and digest != image["Id"]
+        for name, _, digest in digests
     )

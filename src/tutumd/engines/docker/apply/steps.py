@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from tutumd.engines.docker.look.containers import InspectedContainer
@@ -238,18 +239,12 @@ def park(context: ActionContext, swap: Swap) -> None:
 
 def hide(context: ActionContext, swap: Swap) -> None:
     """Remove the names of an old container, and reconnect it so that open connections survive."""
-    facts, seen = context.api.facts(), []
-
-    def decide(
-        swap: Swap, run_id: str, old: InspectedContainer | None, new: InspectedContainer | None
-    ) -> SwapStep | None:
-        seen.append(old)
-        return detach_step(swap, run_id, old, new, in_swarm=facts.in_swarm)
-
-    advance(context, decide, swap)
+    before = context.api.container(swap.old)
+    advance(context, partial(detach_step, in_swarm=context.api.facts().in_swarm), swap)
     # Podman assigns another address each time, so the connections are lost in any case.
-    for step in () if facts.is_podman else reattach_steps(swap, seen[0], seen[-1]):
-        _reattach(context, step)
+    if not context.api.client.is_podman:
+        for step in reattach_steps(swap, before, context.api.container(swap.old)):
+            _reattach(context, step)
 
 
 def _reattach(context: ActionContext, step: SwapStep) -> None:
