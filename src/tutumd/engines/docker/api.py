@@ -167,10 +167,11 @@ class DockerApi:
         Args:
             dated: Whether each line begins with its time.
         """
-        start = int(since.timestamp()) if since else None
         with translated(f"read the output of {container[:12]}"):
             try:
-                output = self.client.logs(container, timestamps=dated, tail=max(lines, 0), since=start)
+                output = self.client.logs(
+                    container, timestamps=dated, tail=max(lines, 0), since=since and int(since.timestamp())
+                )
             except (docker.errors.NotFound, docker.errors.NullResource):
                 return ""
             except docker.errors.APIError as error:
@@ -264,8 +265,7 @@ class DockerApi:
         inspected = self.container(container)
         if inspected is None:
             return
-        grace = (inspected.raw.get("Config") or {}).get("StopTimeout")
-        grace_s = _DEFAULT_STOP_S if grace is None else max(int(grace), 0)
+        grace_s = max(int((inspected.raw.get("Config") or {}).get("StopTimeout") or _DEFAULT_STOP_S), 0)
         if inspected.status == "paused" and self.client.is_podman:
             # Docker stops a paused container; Podman refuses.
             self.apply(SwapStep(verb="unpause", container=container), run)
