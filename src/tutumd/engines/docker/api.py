@@ -18,11 +18,11 @@ from tutumd.engines.dockerapi.connection import CALL_LIMIT_S, Client
 from tutumd.engines.dockerapi.failures import changing, explanation, is_temporary, translated
 from tutumd.engines.dockerapi.registry import Manifest, inspect_manifest, pull, registry_auth
 from tutumd.engines.labels import ACTION, ACTION_TIMEOUT, INSTALLATION, ImageReference, Json
+from tutumd.engines.output import MAX_BYTES
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.ports import Run
 
 _DEFAULT_STOP_S = 10
-_MAX_OUTPUT_BYTES = 64 * 1024
 # The first API version that connects a new container to several networks at once.
 _SEVERAL_ENDPOINTS = (1, 44)
 _NO_TIME = "1970-01-01T00:00:00Z "
@@ -178,7 +178,7 @@ class DockerApi:
                 if is_temporary(error):
                     raise
                 return f"{_NO_TIME if dated else ''}(no output: {explanation(error)})"
-        return bytes(output)[-_MAX_OUTPUT_BYTES:].decode(errors="replace").rstrip("\n")
+        return bytes(output)[-MAX_BYTES:].decode(errors="replace").rstrip("\n")
 
     def last_exit_code(self, container: InspectedContainer) -> int | None:
         """Return the exit code of a container that runs again. Only the engine's latest events have it.
