@@ -2,8 +2,9 @@
 
 import os
 import socket
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from functools import partial
 from importlib.metadata import version
 from threading import Thread
 
@@ -50,19 +51,12 @@ def serve(options: Options, worker_command: Sequence[str] = COMMAND) -> None:
 
 def _start_children(settings: Settings, storage: Storage, worker_command: Sequence[str]) -> list[ChildProcess]:
     """Start the worker, and a notifier as soon as it is needed."""
-
-    def start(name: str, command: Sequence[str], is_needed: Callable[[], bool] | None = None) -> ChildProcess:
-        # A process gets the settings that the edge has read: a file may change, or be missing when a process starts.
-        return ChildProcess(
-            name,
-            command,
-            settings.as_options(),
-            lock=storage.lock,
-            grace_s=settings.grace,
-            is_needed=is_needed,
-        )
-
-    return [start("worker", worker_command), start("notifier", NOTIFIER_COMMAND, storage.notifications.is_needed)]
+    # A process gets the settings that the edge has read: a file may change, or be missing when a process starts.
+    start = partial(ChildProcess, options=settings.as_options(), lock=storage.lock, grace_s=settings.grace)
+    return [
+        start("worker", worker_command),
+        start("notifier", NOTIFIER_COMMAND, is_needed=storage.notifications.is_needed),
+    ]
 
 
 def _serve_http(
@@ -85,14 +79,15 @@ def _serve_http(
                 daemon=True,
             ).start()
 
-    intake = SqlIntake(
-        storage.database,
-        storage.clock,
-        storage.wakeup,
-        max_keys=settings.max_keys,
-        log_bytes=settings.log_bytes,
-    )
-    try:
+    with closing(
+        SqlIntake(
+            storage.database,
+            storage.clock,
+            storage.wakeup,
+            max_keys=settings.max_keys,
+            log_bytes=settings.log_bytes,
+        )
+    ) as intake:
         cipher = load_cipher(settings, is_first_start=is_first_start)
         if storage.database.dialect.path is None and not settings.secret_key:
             _log.warning("TUTUMD_SECRET_KEY is not set: other replicas cannot read secrets and status URLs of this one")
@@ -136,5 +131,3 @@ def _serve_http(
             on_ready=report_ready,
             on_stop=report_stop,
         )
-    finally:
-        intake.close()
