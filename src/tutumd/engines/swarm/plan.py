@@ -17,8 +17,7 @@ from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.health import describe_pace, is_converged
 from tutumd.engines.swarm.images import ResolvedImage, resolve_image, split_digest
-from tutumd.engines.swarm.new_tasks import choose_order, has_health_check, needs_probe
-from tutumd.engines.swarm.spec import Version
+from tutumd.engines.swarm.new_tasks import choose_order, needs_probe
 from tutumd.engines.swarm.view import ServiceView
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Plan, RunLimits, WantedImage
@@ -62,14 +61,14 @@ class RedeployJournal:
     result: Result | None = None
 
     @property
-    def old(self) -> Version:
+    def old(self) -> specs.Version:
         return specs.version(self.before)
 
     @property
-    def new(self) -> Version:
+    def new(self) -> specs.Version:
         # A rollback restores the old ForceUpdate, and the failed tasks stay in the list: the next redeploy must differ.
         highest = int(self.before.get("HighestForce", 0))
-        return Version(image=self.image, force=max(self.old.force, highest) + 1)
+        return specs.Version(image=self.image, force=max(self.old.force, highest) + 1)
 
     @property
     def is_job(self) -> bool:
@@ -133,9 +132,7 @@ def plan_redeploy(
     is_job, stopped = specs.mode_of(spec) is specs.Mode.JOB, specs.is_stopped(spec)
     order, order_reason = choose_order(spec, view.nodes, labels.order, host_network=host_network)
     stable_s = stable_s if labels.stable_s is None else labels.stable_s
-    probed = bool(stable_s) and needs_probe(
-        spec, order, health_checked=has_health_check(spec, in_image=image.health_checked)
-    )
+    probed = bool(stable_s) and needs_probe(spec, order, image_is_checked=image.health_checked)
     config = specs.update_config(
         spec, order=order, stable_s=stable_s, timeout_s=labels.timeout_s or timeout_s, is_probed=probed
     )
