@@ -2,7 +2,6 @@
 
 import base64
 import configparser
-import contextlib
 import os
 from pathlib import Path
 from tempfile import mkstemp
@@ -11,7 +10,7 @@ import tutum
 from tutum.client import Client, current_client
 from tutum.errors import TutumApiError
 from tutum.responses import no_tutumd
-from tutum.settings import CONFIG_FILE
+from tutum.settings import CONFIG_FILE, read_file
 
 
 def authenticate(username: str, password: str) -> None:
@@ -61,7 +60,8 @@ def save_credentials(*, user: str, apikey: str, base_url: str | None, path: Path
     Raises:
         TutumApiError: It could not be written.
     """
-    target, config = _read_file(path)
+    target = _find_file(path)
+    config = read_file(target)
     config.read_dict({"auth": {"user": user, "apikey": apikey}})
     if base_url is not None:
         config.read_dict({"server": {"base_url": base_url}})
@@ -77,7 +77,8 @@ def remove_credentials(path: Path | None = None) -> tuple[Path, list[str]]:
     Raises:
         TutumApiError: It could not be written.
     """
-    target, config = _read_file(path)
+    target = _find_file(path)
+    config = read_file(target)
     saved = {"user": "auth", "apikey": "auth", "basic_auth": "auth", "base_url": "server"}
     removed = [
         name for name, section in saved.items() if config.has_section(section) and config.remove_option(section, name)
@@ -87,12 +88,9 @@ def remove_credentials(path: Path | None = None) -> tuple[Path, list[str]]:
     return target, removed
 
 
-def _read_file(path: Path | None) -> tuple[Path, configparser.ConfigParser]:
-    target = Path(os.path.realpath((path or Path(CONFIG_FILE)).expanduser()))
-    config = configparser.ConfigParser(interpolation=None)
-    with contextlib.suppress(OSError, UnicodeDecodeError, configparser.Error):
-        config.read_string(target.read_text(encoding="utf-8"))
-    return target, config
+def _find_file(path: Path | None) -> Path:
+    """Return the file itself, if the path is a symbolic link."""
+    return (path or Path(CONFIG_FILE)).expanduser().resolve()
 
 
 def _write_file(target: Path, config: configparser.ConfigParser) -> None:

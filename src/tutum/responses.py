@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from tutum.errors import ObjectNotFound, TutumApiError, TutumAuthError
@@ -88,17 +86,10 @@ def _json_object(response: httpx2.Response) -> dict[str, Any]:
 
 
 def retry_after_s(response: httpx2.Response) -> float | None:
-    """Return the delay in seconds that a busy server requests, also by a date; None if it requests none."""
+    """Return the delay in seconds that a busy server requests; None if it requests none."""
     text = response.headers.get("Retry-After", "").strip()
-    if response.status_code not in {429, 503}:
-        return None
-    if text.isascii() and text.isdigit():
-        return float(text[:9])
-    try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return max(0.0, (moment.astimezone(UTC) - datetime.now(UTC)).total_seconds())
+    is_busy = response.status_code in {429, 503}
+    return float(text[:9]) if is_busy and text.isascii() and text.isdigit() else None
 
 
 def explain_tls(failure: BaseException | None) -> str:

@@ -104,16 +104,19 @@ def source_of_environment(environment: Mapping[str, str]) -> Source:
     )
 
 
-def source_of_file(path: Path) -> Source:
-    """Return the values of an INI file: user and apikey (or basic_auth) in [auth], base_url in [server].
-
-    A missing or unreadable file sets nothing.
-    """
+def read_file(path: Path) -> configparser.ConfigParser:
+    """Return the content of an INI file. A missing or unreadable file is empty."""
     config = configparser.ConfigParser(interpolation=None)
     try:
         config.read_string(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, configparser.Error):
-        return Source()
+        config.clear()
+    return config
+
+
+def source_of_file(path: Path) -> Source:
+    """Return the values of an INI file: user and apikey (or basic_auth) in [auth], base_url in [server]."""
+    config = read_file(path)
     basic = config.get("auth", "basic_auth", fallback=None)
     return Source(
         user=config.get("auth", "user", fallback=None),

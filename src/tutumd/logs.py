@@ -44,13 +44,14 @@ def configure(level: str = "info", form: str = "text") -> None:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    render: structlog.typing.Processor = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)
+    for_people = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.format_exc_info,
-            *((_redact_all, structlog.processors.JSONRenderer()) if form == "json" else (_redact_texts, render)),
+            _redact_all,
+            structlog.processors.JSONRenderer() if form == "json" else for_people,
         ],
     )
     handler = logging.StreamHandler(sys.stderr)
@@ -83,13 +84,8 @@ def _redact_all(_logger: object, _method: str, event: MutableMapping[str, Any]) 
     return {key: _redact_value(value) for key, value in event.items()}
 
 
-def _redact_texts(logger: object, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    redacted = _redact_all(logger, method, event)
-    return {key: escape(value) if isinstance(value, str) else value for key, value in redacted.items()}
-
-
 def _redact_value(value: object) -> object:
-    """Return a value that both forms of the log can hold, without credentials."""
+    """Return a value that both forms of the log can hold, without credentials and control characters."""
     if value is None or isinstance(value, bool | int | float):
         return value
-    return redact(str(value))
+    return escape(redact(str(value)))

@@ -4,8 +4,9 @@ The output has Prometheus's own format or the format of OpenMetrics, as the clie
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
+from typing import TypeVar
 
 from prometheus_client import Histogram, Metric, disable_created_metrics
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
@@ -36,6 +37,21 @@ _RESULTS = {
 }
 _BUCKETS = (*DURATION_BOUNDS_S, None)
 _BUCKET_NAMES = (*(f"{bound:.1f}" for bound in DURATION_BOUNDS_S), "+Inf")
+_Family = TypeVar("_Family", CounterMetricFamily, GaugeMetricFamily)
+
+
+def _family(
+    kind: Callable[..., _Family],
+    name: str,
+    text: str,
+    labels: Sequence[str],
+    values: Iterable[tuple[Sequence[str], float]],
+) -> _Family:
+    """Return a metric with a value for each combination of the values of its labels."""
+    family = kind(f"tutumd_{name}", text, labels=labels)
+    for of_labels, value in values:
+        family.add_metric(of_labels, value)
+    return family
 
 
 class CallMetrics:
@@ -43,10 +59,18 @@ class CallMetrics:
 
     def __init__(self) -> None:
         self._numbers = dict.fromkeys((*_OUTCOMES.values(), _OTHER), 0)
-        text = "Time from a complete request to the decision on it, which for accepted calls is on disk."
-        self._durations = Histogram("tutumd_call_duration_seconds", text, registry=None, buckets=_DURATION_BOUNDS_S)
-        text = "Calls that were stored together in one transaction."
-        self._batches = Histogram("tutumd_call_batch_size", text, registry=None, buckets=_SIZE_BOUNDS)
+        self._durations = Histogram(
+            "tutumd_call_duration_seconds",
+            "Time from a complete request to the decision on it, which for accepted calls is on disk.",
+            registry=None,
+            buckets=_DURATION_BOUNDS_S,
+        )
+        self._batches = Histogram(
+            "tutumd_call_batch_size",
+            "Calls that were stored together in one transaction.",
+            registry=None,
+            buckets=_SIZE_BOUNDS,
+        )
         self.count_batch = self._batches.observe
 
     def count(self, status: int, began: float) -> None:
@@ -66,11 +90,13 @@ class CallMetrics:
 
     def collect(self) -> Iterator[Metric]:
         """Return the counts."""
-        text = "Calls of webhook handlers and groups that this web process responded to."
-        calls = CounterMetricFamily("tutumd_calls", text, labels=["outcome"])
-        for outcome, number in self._numbers.items():
-            calls.add_metric([outcome], number)
-        yield calls
+        yield _family(
+            CounterMetricFamily,
+            "calls",
+            "Calls of webhook handlers and groups that this web process responded to.",
+            ["outcome"],
+            [([outcome], number) for outcome, number in self._numbers.items()],
+        )
         yield from self._durations.collect()
         yield from self._batches.collect()
 
@@ -96,11 +122,10 @@ def render(calls: CallMetrics, figures: Figures | None, version: str, accept: st
 
 
 def _describe_server(version: str, figures: Figures | None) -> Iterator[Metric]:
-    info = InfoMetricFamily("tutumd_build", "Version of this web process.")
-    info.add_metric([], {"version": version})
-    yield info
-    is_up = figures is not None
-    yield GaugeMetricFamily("tutumd_database_up", "Whether this web process can read the database.", value=is_up)
+    yield InfoMetricFamily("tutumd_build", "Version of this web process.", value={"version": version})
+    yield GaugeMetricFamily(
+        "tutumd_database_up", "Whether this web process can read the database.", value=figures is not None
+    )
 
 
 def _describe(figures: Figures | None) -> Iterator[Metric]:
@@ -113,37 +138,47 @@ def _describe(figures: Figures | None) -> Iterator[Metric]:
         ("actions_pending", "pending", "Actions that wait for a run, or for another try."),
         ("oldest_pending_seconds", "oldest_pending_s", "For how long the first of these has been due."),
     ):
-        gauge = GaugeMetricFamily(f"tutumd_{name}", text, labels=["engine"])
-        for engine in figures.engines:
-            gauge.add_metric([engine.name], float(getattr(engine, attribute)))
-        yield gauge
+        values = [([engine.name], float(getattr(engine, attribute))) for engine in figures.engines]
+        yield _family(GaugeMetricFamily, name, text, ["engine"], values)
     yield GaugeMetricFamily(
         "tutumd_delivery_log_bytes", "What the kept deliveries take, about.", value=figures.delivery_log_bytes
     )
-    text = "Size of SQLite's write-ahead log, which grows while another process reads; 0 on PostgreSQL."
-    yield GaugeMetricFamily("tutumd_sqlite_wal_bytes", text, value=figures.wal_bytes)
+    yield GaugeMetricFamily(
+        "tutumd_sqlite_wal_bytes",
+        "Size of SQLite's write-ahead log, which grows while another process reads; 0 on PostgreSQL.",
+        value=figures.wal_bytes,
+    )
     yield from _describe_notifications(figures)
-    text = "Age of an issuer's keys for identity tokens, which are fetched every hour and used for 24 hours."
-    ages = GaugeMetricFamily("tutumd_issuer_keys_age_seconds", text, labels=["issuer"])
-    for url, age_s in figures.keys_age_s.items():
-        ages.add_metric([url], age_s)
-    yield ages
+    yield _family(
+        GaugeMetricFamily,
+        "issuer_keys_age_seconds",
+        "Age of an issuer's keys for identity tokens, which are fetched every hour and used for 24 hours.",
+        ["issuer"],
+        [([url], age_s) for url, age_s in figures.keys_age_s.items()],
+    )
     yield from _describe_totals([engine.name for engine in figures.engines], figures.totals)
 
 
 def _describe_notifications(figures: Figures) -> Iterator[Metric]:
-    text = "Notifications that were sent, or that died because no attempt reached the receiver."
-    told = CounterMetricFamily("tutumd_notifications", text, labels=["kind", "result"])
-    pending = GaugeMetricFamily(
-        "tutumd_notifications_pending", "Notifications that wait for an attempt.", labels=["kind"]
+    yield _family(
+        CounterMetricFamily,
+        "notifications",
+        "Notifications that were sent, or that died because no attempt reached the receiver.",
+        ["kind", "result"],
+        [([each.kind, result], getattr(each, result)) for each in figures.notifications for result in ("sent", "dead")],
     )
-    for each in figures.notifications:
-        told.add_metric([each.kind, "sent"], each.sent)
-        told.add_metric([each.kind, "dead"], each.dead)
-        pending.add_metric([each.kind], each.pending)
-    yield from (told, pending)
-    text = "For how long a notification has been due that no notifier has claimed."
-    yield GaugeMetricFamily("tutumd_notification_delay_seconds", text, value=figures.notification_delay_s)
+    yield _family(
+        GaugeMetricFamily,
+        "notifications_pending",
+        "Notifications that wait for an attempt.",
+        ["kind"],
+        [([each.kind], each.pending) for each in figures.notifications],
+    )
+    yield GaugeMetricFamily(
+        "tutumd_notification_delay_seconds",
+        "For how long a notification has been due that no notifier has claimed.",
+        value=figures.notification_delay_s,
+    )
 
 
 def _describe_totals(engines: Sequence[str], totals: Sequence[ActionTotal]) -> Iterator[Metric]:
@@ -151,22 +186,32 @@ def _describe_totals(engines: Sequence[str], totals: Sequence[ActionTotal]) -> I
     operations = dict.fromkeys((engine, each.value) for engine in engines for each in Operation)
     ended = [total for total in totals if total.event in _RESULTS]
     operations |= dict.fromkeys((total.engine, total.verb) for total in ended)
-    actions = CounterMetricFamily("tutumd_actions", "Actions that ended.", labels=["engine", "operation", "result"])
+    yield _family(
+        CounterMetricFamily,
+        "actions",
+        "Actions that ended.",
+        ["engine", "operation", "result"],
+        [
+            (
+                [engine, verb, result],
+                sum(each.number for each in ended if (each.engine, each.verb, each.event) == (engine, verb, state)),
+            )
+            for engine, verb in operations
+            for state, result in _RESULTS.items()
+        ],
+    )
     durations = HistogramMetricFamily(
         "tutumd_action_duration_seconds",
         "Time from the beginning of an action to its end.",
         labels=["engine", "operation"],
     )
     for operation in operations:
-        of_operation = [total for total in ended if (total.engine, total.verb) == operation]
-        for state, result in _RESULTS.items():
-            actions.add_metric([*operation, result], sum(each.number for each in of_operation if each.event == state))
-        ran = [total for total in of_operation if total.has_run]
+        ran = [total for total in ended if (total.engine, total.verb) == operation and total.has_run]
         sums = accumulate(sum(total.number for total in ran if total.bound_s == bound) for bound in _BUCKETS)
         durations.add_metric(
             operation, list(zip(_BUCKET_NAMES, sums, strict=True)), sum(total.seconds for total in ran)
         )
-    yield from (actions, durations)
+    yield durations
     yield CounterMetricFamily(
         "tutumd_lease_takeovers",
         "Actions that a worker took over from another one whose lease ran out.",

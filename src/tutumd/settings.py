@@ -21,7 +21,6 @@ _DEFAULT_PORT = 8000
 
 # Kubernetes and Docker links add such variables to each container beside a service named `tutumd`.
 _INJECTED = re.compile(r"TUTUMD_(SERVICE_(HOST|PORT\w*)|PORT_\d+_\w+|NAME|ENV_\w+)")
-_INJECTED_PORT = re.compile(r"\w+://.*")
 # RFC 6750: characters of a bearer token.
 _TOKEN = re.compile(r"([A-Za-z0-9._~+/=-]{16,})?")
 _USER_HEADER = re.compile(r"(?!(?i:authorization|cookie|host|forwarded|x-forwarded-(for|host|proto))$)[A-Za-z0-9-]*")
@@ -37,7 +36,7 @@ _PUBLIC_URL = re.compile(
 
 
 def _ignore_injected_port(value: object) -> object:
-    return _DEFAULT_PORT if isinstance(value, str) and _INJECTED_PORT.fullmatch(value) else value
+    return _DEFAULT_PORT if isinstance(value, str) and "://" in value else value
 
 
 def _split_at_commas(value: object) -> object:

@@ -20,7 +20,7 @@ ADMIN = f"Authorization: ApiKey {USER}:{APIKEY}"
 LOUD = ("--log-level", "debug", "--access-log")
 
 
-@pytest.fixture(scope="module", params=["text", "json"])
+@pytest.fixture(scope="module", params=[pytest.param("text", marks=pytest.mark.nightly), "json"])
 def server(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[LiveServer]:
     """A server that logs all it can, and shows all that it counts."""
     options = ("--engine", "local", *LOUD, "--log-format", request.param, "--metrics-allow-from", "127.0.0.1")

@@ -15,8 +15,8 @@ from tests.support.server import Answer, LiveServer
 from tests.support.waiting import wait_until
 
 WAITERS = 20
-GRACE_S = 20
-DELAY_S = 15
+GRACE_S = 12
+DELAY_S = 6
 
 
 @pytest.fixture

@@ -37,6 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "cluster: a real Kubernetes cluster")
     config.addinivalue_line("markers", "every_engine: a contract test, generated for every engine")
     config.addinivalue_line("markers", "every_step: kills at every step: slow in memory, nightly on a real engine")
+    config.addinivalue_line("markers", "nightly_on(kind): nightly on this engine, whose parts for it other tests cover")
     config.addinivalue_line("markers", "needs(ability): a contract test for engines that have it")
     config.addinivalue_line("markers", "lacks(ability): a contract test for engines that have it not")
 
@@ -47,16 +48,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         needed = {ability for mark in metafunc.definition.iter_markers("needs") for ability in mark.args}
         lacking = {ability for mark in metafunc.definition.iter_markers("lacks") for ability in mark.args}
         kinds = [kind for kind, bed in BEDS.items() if needed <= bed.abilities and not lacking & bed.abilities]
-        every_step = metafunc.definition.get_closest_marker("every_step") is not None
-        marked = [pytest.param(kind, marks=list(_marks(kind, every_step=every_step))) for kind in kinds]
+        marked = [pytest.param(kind, marks=list(_marks(kind, metafunc.definition))) for kind in kinds]
         metafunc.parametrize("bed", marked, indirect=True)
 
 
-def _marks(kind: str, *, every_step: bool) -> Iterator[pytest.MarkDecorator]:
+def _marks(kind: str, test: pytest.Item) -> Iterator[pytest.MarkDecorator]:
+    at_night = [name for mark in test.iter_markers("nightly_on") for name in mark.args]
     yield getattr(pytest.mark, kind)
-    if every_step:
+    if test.get_closest_marker("every_step"):
         yield pytest.mark.slow if kind in IN_MEMORY else pytest.mark.nightly
-    elif kind == "podman":
+    elif kind in ("podman", *at_night):
         yield pytest.mark.nightly
     elif kind not in QUICK:
         yield pytest.mark.slow

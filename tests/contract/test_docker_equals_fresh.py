@@ -118,7 +118,7 @@ CASES: dict[str, Sequence[str]] = {
     "restarts forever": (*HEALTHY, "--restart", "unless-stopped"),
     "start-first by label": (*HEALTHY, "-l", "tutum.redeploy.order=start-first", "-v", "data:/data"),
 }
-TYPICAL = ("--rm", "another's network", "fixed ports", "limits and more", "links", "mounts", "names")
+TYPICAL = ("another's network", "fixed ports", "limits and more", "mounts")
 """Run with --all; the others are nightly."""
 COMMANDS = {
     "entrypoint override": ("-c", "exec /serve"),

@@ -137,6 +137,7 @@ def test_watch_reports_a_change_outside_within_seconds(bed: EngineBed) -> None:
 
 @pytest.mark.slow
 @pytest.mark.needs(Ability.AWAY)
+@pytest.mark.nightly_on("swarm")
 def test_watch_ends_when_the_connection_breaks(bed: EngineBed) -> None:
     bed.create(1)
     engine, ended = bed.engine(), threading.Event()
@@ -233,6 +234,7 @@ def test_variables_of_a_redeploy_are_set_and_removed_in_its_containers(bed: Engi
 
 @pytest.mark.slow
 @pytest.mark.parametrize("version", ["v2", "crashing"])
+@pytest.mark.nightly_on("swarm")
 def test_no_value_of_a_variable_is_in_the_journal_the_log_or_the_plan(bed: EngineBed, version: str) -> None:
     bed.create(1)
     options = dict(bed.release(version))

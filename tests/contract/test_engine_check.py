@@ -56,6 +56,7 @@ def test_a_check_finds_nothing_wrong_and_changes_nothing(bed: EngineBed) -> None
 @pytest.mark.slow
 @pytest.mark.every_engine
 @pytest.mark.needs(Ability.AWAY)
+@pytest.mark.nightly_on("swarm")
 def test_an_engine_that_is_away_cannot_be_checked(bed: EngineBed) -> None:
     bed.create()
     engine = bed.engine()
@@ -162,7 +163,7 @@ def host() -> Iterator[HangingHost]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("build", [docker, swarm, kubernetes])
+@pytest.mark.parametrize("build", [docker, pytest.param(swarm, marks=pytest.mark.nightly), kubernetes])
 def test_a_host_that_hangs_is_told_within_ten_seconds(host: HangingHost, tmp_path: Path, build: Build) -> None:
     engine = build(host.port, tmp_path)
     for ask in (engine.check, engine.probe):

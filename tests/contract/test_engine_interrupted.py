@@ -43,6 +43,7 @@ def test_a_redeploy_that_is_canceled_while_it_waits_is_put_back(bed: EngineBed) 
 
 
 @pytest.mark.slow
+@pytest.mark.nightly_on("swarm")
 def test_a_worker_that_lost_its_lease_leaves_the_action_to_the_next(bed: EngineBed) -> None:
     bed.create(1)
     old = ids(bed)
@@ -56,6 +57,7 @@ def test_a_worker_that_lost_its_lease_leaves_the_action_to_the_next(bed: EngineB
 
 @pytest.mark.slow
 @pytest.mark.needs(Ability.AWAY)
+@pytest.mark.nightly_on("swarm")
 def test_an_engine_that_is_away_is_unavailable_and_found_again(bed: EngineBed) -> None:
     bed.create(1)
     engine, service = bed.engine(), bed.service
@@ -102,6 +104,7 @@ def test_a_redeploy_that_is_killed_is_finished_by_the_next_server(bed: EngineBed
 
 
 @pytest.mark.slow
+@pytest.mark.nightly_on("swarm")
 def test_a_redeploy_that_is_killed_while_it_waits_is_finished_by_the_next_server(bed: EngineBed) -> None:
     bed.create(1)
     outcome = resumed(bed, redeploy(bed), new_run(bed, **bed.release("v2"), kill_in_sleep=True))
@@ -166,6 +169,7 @@ def test_a_redeploy_whose_new_containers_end_while_no_server_runs_is_no_success(
 
 
 @pytest.mark.slow
+@pytest.mark.nightly_on("swarm")
 def test_what_an_abandoned_redeploy_left_half_done_is_undone_before_the_next(bed: EngineBed) -> None:
     bed.create(1)
     old = ids(bed)
@@ -274,6 +278,7 @@ def test_a_termination_killed_at_any_step_is_finished_by_the_next_server(bed: En
 
 
 @pytest.mark.slow
+@pytest.mark.nightly_on("swarm")
 def test_an_action_that_has_ended_is_not_done_twice(bed: EngineBed) -> None:
     bed.create(1)
     run = new_run(bed, **bed.release("v2"))

@@ -55,7 +55,10 @@ def test_rollbacks_keep_the_name_in_an_annotation_for_the_next_redeploy(kubernet
     assert kube.ready_tags(cluster, "web") == ["v2"] * 3
 
 
-@pytest.mark.parametrize(("made", "service", "wanted"), [(stateful_set, DB, 3), (daemon_set, AGENT, 2)])
+@pytest.mark.parametrize(
+    ("made", "service", "wanted"),
+    [(stateful_set, DB, 3), pytest.param(daemon_set, AGENT, 2, marks=pytest.mark.nightly)],
+)
 @pytest.mark.slow
 def test_other_workloads_are_rolled_back_too(
     kubernetes: ClusterAndEngine, made: Any, service: Service, wanted: int

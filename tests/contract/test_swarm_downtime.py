@@ -23,7 +23,7 @@ def bed(clean_bed: DockerBed) -> DockerBed:
     return clean_bed
 
 
-@pytest.mark.parametrize("replicas", [1, 3])
+@pytest.mark.parametrize("replicas", [pytest.param(1, marks=pytest.mark.nightly), 3])
 @pytest.mark.parametrize(
     ("retries", "allowed_in_900"),
     [
@@ -44,7 +44,7 @@ def test_a_redeploy_is_not_noticed_by_a_caller(
     assert len(polled.failures) * ENOUGH <= allowed_in_900 * max(polled.requests, ENOUGH), polled.failures
 
 
-@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize("replicas", [pytest.param(1, marks=pytest.mark.nightly), 2])
 @pytest.mark.parametrize("broken", ["v3-broken", "unhealthy", SHORT_LIVED], ids=["exits", "unhealthy", "exits later"])
 def test_a_broken_image_leaves_the_old_version_serving(
     swarm_engine: SwarmEngine, bed: DockerBed, broken: str | Image, replicas: int

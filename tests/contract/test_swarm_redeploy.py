@@ -20,7 +20,13 @@ ENDS_AT_A_SIGN = "while ! test -e /signs/end; do sleep 0.1; done; echo 'fatal: c
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("settings", [(), SETTINGS], ids=["default settings", "settings of the user"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param((), id="default settings", marks=pytest.mark.nightly),
+        pytest.param(SETTINGS, id="settings of the user"),
+    ],
+)
 def test_redeploy_brings_the_pushed_image_and_loses_no_container(
     swarm_engine: SwarmEngine, clean_bed: DockerBed, settings: tuple[str, ...]
 ) -> None:

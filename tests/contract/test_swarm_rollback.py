@@ -90,6 +90,7 @@ def test_a_rollback_without_the_registry_uses_the_image_of_the_node(
     assert swarm.running(bed, "web") == ["v1"]
 
 
+@pytest.mark.nightly
 def test_the_only_node_goes_back_to_an_image_that_was_built_there(
     swarm_engine: SwarmEngine, clean_bed: DockerBed
 ) -> None:
@@ -135,6 +136,7 @@ def test_a_rollback_that_fails_leaves_what_ran_and_its_name(swarm_engine: SwarmE
     assert swarm.image(bed, "web") == name_of(newest)
 
 
+@pytest.mark.nightly
 def test_a_rollback_of_a_stopped_service_changes_what_its_next_start_runs(
     swarm_engine: SwarmEngine, clean_bed: DockerBed
 ) -> None:
@@ -158,9 +160,8 @@ def test_a_rollback_is_not_noticed_by_a_caller(swarm_engine: SwarmEngine, clean_
     assert polled.failures == []
 
 
-@pytest.mark.parametrize(
-    "images", [pytest.param(VERSIONS, id="probed"), pytest.param(CHECKED, id="checked", marks=pytest.mark.nightly)]
-)
+@pytest.mark.nightly
+@pytest.mark.parametrize("images", [VERSIONS, CHECKED], ids=["probed", "checked"])
 def test_a_rollback_that_is_killed_at_any_step_is_resumed(clean_bed: DockerBed, images: tuple[Image, ...]) -> None:
     bed, web = clean_bed, swarm.service("web")
     targets = release(bed, *images[:3])

@@ -20,7 +20,13 @@ def create(bed: DockerBed, version: str) -> None:
     swarm.create(bed, "web", APP, "--reserve-memory", str(memory * 6 // 10), replicas=1)
 
 
-@pytest.mark.parametrize("checked", [False, True], ids=["tried out beside it", "with a health check"])
+@pytest.mark.parametrize(
+    "checked",
+    [
+        pytest.param(False, id="tried out beside it", marks=pytest.mark.nightly),
+        pytest.param(True, id="with a health check"),
+    ],
+)
 def test_old_tasks_stop_first_where_no_node_has_room_for_one_more(
     swarm_engine: SwarmEngine, clean_bed: DockerBed, checked: bool
 ) -> None:

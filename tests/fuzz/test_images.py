@@ -40,7 +40,7 @@ def test_a_name_means_the_same_when_it_is_written_again(name: str) -> None:
     reference = parse_reference(name)
     again = parse_reference(reference.name)
     assert again.name == reference.name
-    assert again.same_repository(reference)
+    assert again.repository == reference.repository
     assert (again.tag, again.digest) == (reference.tag or (None if reference.digest else "latest"), reference.digest)
 
 
@@ -48,7 +48,7 @@ def test_a_name_means_the_same_when_it_is_written_again(name: str) -> None:
 @given(names(), TAG)
 def test_another_tag_stays_in_its_repository(name: str, tag: str) -> None:
     changed = parse_reference(with_tag(name, tag))
-    assert changed.same_repository(parse_reference(name))
+    assert changed.repository == parse_reference(name).repository
     if changed.digest is None:
         assert (changed.tag or "latest") == tag
     assert with_tag(with_tag(name, tag), tag) == with_tag(name, tag)
@@ -59,4 +59,4 @@ def test_another_tag_stays_in_its_repository(name: str, tag: str) -> None:
 def test_any_text_is_a_name_or_is_refused(text: str) -> None:
     reference = parsed(text)
     if reference is not None:
-        assert parse_reference(reference.name).same_repository(reference)
+        assert parse_reference(reference.name).repository == reference.repository

@@ -10,7 +10,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt import PyJWK, algorithms, encode
 
-from tutumd.application.admission.identity import KeyFault
+from tutumd.application.admission.identity import KeyFault, KeyLookup
 
 ISSUER = "https://token.actions.githubusercontent.com"
 AUDIENCE = "https://tutum.example.com"
@@ -49,9 +49,9 @@ class IssuerKeys:
         self.asked += 1
         return self.keys.get(kid, KeyFault.UNKNOWN_KID) if url == self.url else KeyFault.MISSING_KEYS
 
-    def loaded(self) -> "IssuerKeys":
-        """Return the keys."""
-        return self
+    def loaded(self) -> KeyLookup:
+        """Return the function that finds keys."""
+        return self.find
 
     async def refreshed(self, url: str) -> None:
         """Use the newer keys."""

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeVar
 
 from tutumd.application import services
 from tutumd.application.admission.fields import FIELDS
@@ -18,6 +19,7 @@ MAX_STACK = 255
 _SELECTORS = ("services", "stack", "match")
 GROUP_FIELDS = {name: field for name, field in FIELDS.items() if field.operation in (None, Operation.REDEPLOY)}
 """The handler fields that groups have."""
+Choice = TypeVar("Choice", bound=StrEnum)
 _KNOWN = ("name", "services", "stack", "engine", "match", "sequence", "on_failure", *GROUP_FIELDS)
 
 
@@ -44,8 +46,8 @@ def change_group(before: NewHandler, document: Mapping[str, Any]) -> NewHandler:
             raise InvalidInputError(f"unknown field {quote(name)}: {suggest(name, _KNOWN)}")
     after = replace(
         before,
-        sequence=_parse_sequence(document["sequence"]) if "sequence" in document else before.sequence,
-        on_failure=_parse_on_failure(document["on_failure"]) if "on_failure" in document else before.on_failure,
+        sequence=_choose(Sequence, "sequence", document) if "sequence" in document else before.sequence,
+        on_failure=_choose(OnFailure, "on_failure", document) if "on_failure" in document else before.on_failure,
     )
     if after.sequence is Sequence.LISTED and not after.selector.services:
         with about("sequence"):
@@ -53,14 +55,11 @@ def change_group(before: NewHandler, document: Mapping[str, Any]) -> NewHandler:
     return after
 
 
-def _parse_sequence(text: str | None) -> Sequence:
-    with about("sequence"):
-        return Sequence(check_choice("sequence", text or "none", tuple(Sequence)))
-
-
-def _parse_on_failure(text: str | None) -> OnFailure:
-    with about("on_failure"):
-        return OnFailure(check_choice("on_failure", text or "cancel", tuple(OnFailure)))
+def _choose(kind: type[Choice], name: str, document: Mapping[str, Any]) -> Choice:
+    """Return the value of a field; null and an empty text stand for the first one."""
+    choices = tuple(kind)
+    with about(name):
+        return kind(check_choice(name, document[name] or choices[0], choices))
 
 
 def parse_selector(

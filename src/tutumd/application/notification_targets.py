@@ -41,8 +41,6 @@ from tutumd.ports import Store
 NAMES = ["name", "kind", "settings", "events", "service", "stack", "include_log", "repeat", "per_group_call", "enabled"]
 ADMIN_EVENTS = (Event.ENGINE_DOWN, Event.ENGINE_UP)
 TEST_TIMEOUT_S = 20.0
-_POLL_S = 0.2
-_PAUSE_S = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,26 +77,20 @@ class TargetRules:
         """
         document = self._resolve(document)
         target = self._store.add_target(self._viewer, self._check(document))
-        return target, self._generated(document, target, None)
+        return target, self._generated(document, target, is_new=True)
 
     def change(self, uuid: str, document: Mapping[str, Any]) -> tuple[Target, str | None]:
         """Change the fields that a JSON object contains. Returns and raises as `create`."""
         document = self._resolve(document)
-        before: list[Target] = []
-
-        def change(target: Target) -> NewTarget:
-            before.append(target)
-            return self._check(document, target)
-
-        after = self._store.change_target(self._viewer, uuid, change)
-        return after, self._generated(document, after, before[-1])
+        after = self._store.change_target(self._viewer, uuid, lambda before: self._check(document, before))
+        return after, self._generated(document, after, is_new=False)
 
     def plan(self, uuid: str | None, document: Mapping[str, Any]) -> ChangePlan:
         """Return what `change` would change, or `create` would create if `uuid` is None. Nothing is stored."""
         before = None if uuid is None else self._store.target(self._viewer, uuid)
         after = self._check(self._resolve(document), before)
-        old, new = self._fields(before), self._fields(after)
-        changes = {name: value for name, value in new.items() if old.get(name) != value}
+        old, new = (self._fields(each) for each in (before or _start(after.kind, self._viewer, None), after))
+        changes = {name: value for name, value in new.items() if old[name] != value}
         if "settings" in changes:
             changes["settings"] = shown_settings(after)
         return ChangePlan(after=after, changes=changes)
@@ -110,9 +102,9 @@ class TargetRules:
             AnswerTimeoutError: It was not sent within 20 s. The notifier sends it later.
             NotFoundError: Also if the target is deleted meanwhile.
         """
-        began, seen = time.monotonic(), 0
+        began = time.monotonic()
         queued = self._store.queue_test(self._viewer, uuid)
-        while time.monotonic() < began + TEST_TIMEOUT_S:
+        for _ in services.polls(self._store, TEST_TIMEOUT_S):
             test = self._store.notifications(self._viewer, Query.newest(1, uuid=queued.uuid)).first
             if test.attempts:
                 return TargetTest(
@@ -121,8 +113,6 @@ class TargetRules:
                     error=test.error,
                     seconds=round(time.monotonic() - began, 2),
                 )
-            time.sleep(_PAUSE_S)  # actions may end at any time
-            seen = self._store.wait_for_end(seen, _POLL_S)
         raise AnswerTimeoutError(
             f"the test was not sent within {TEST_TIMEOUT_S:.0f} s, and stays queued: does tutumd notifier run? Another"
             " notification of this target may be under way; tutumd doctor shows more"
@@ -150,16 +140,14 @@ class TargetRules:
     def _check(self, document: Mapping[str, Any], before: Target | None = None) -> NewTarget:
         return check_target(document, self._viewer, cipher=self._cipher, allowed=self._allowed, before=before)
 
-    def _generated(self, document: Mapping[str, Any], after: Target, before: Target | None) -> str | None:
-        """Return the signing secret if this request has generated it."""
-        secret = decrypted(after, self._cipher).get("secret")
-        known = decrypted(before, self._cipher).get("secret") if before else None
-        return None if secret in (known, (document.get("settings") or {}).get("secret")) else secret
+    def _generated(self, document: Mapping[str, Any], after: Target, *, is_new: bool) -> str | None:
+        """Return the signing secret if this request has generated it: for a new target, or if it resets the secret."""
+        given = document.get("settings") or {}
+        is_generated = not given.get("secret") and (is_new or "secret" in given)
+        return decrypted(after, self._cipher).get("secret") if is_generated else None
 
-    def _fields(self, target: NewTarget | None) -> dict[str, Any]:
+    def _fields(self, target: NewTarget) -> dict[str, Any]:
         """Return the fields of a target for comparisons, with its secrets."""
-        if target is None:
-            return {"enabled": True, "service": None, "stack": None, "include_log": False, "per_group_call": True}
         return {
             "settings": decrypted(target, self._cipher),
             "events": list(target.events),

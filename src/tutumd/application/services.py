@@ -1,7 +1,7 @@
 """Services: create and change services that tutumd runs, act on all services, and query their engines."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
@@ -242,9 +242,7 @@ def ask_engine(
 ) -> Mapping[str, object]:
     """Store a request for the engine and return the worker's response. Raises as `logs` does."""
     request = store.add_request(service, kind, arguments)
-    seen = 0
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
+    for _ in polls(store, timeout_s):
         reply = store.pop_response(request)
         if reply is not None:
             if "invalid" in reply:
@@ -252,9 +250,16 @@ def ask_engine(
             if "error" in reply:
                 raise UnavailableError(str(reply["error"]))
             return reply
+    raise AnswerTimeoutError(f"engine {service.engine!r} did not answer within {timeout_s:.0f} s; try again")
+
+
+def polls(store: Store, timeout_s: float) -> Iterator[None]:
+    """Yield, until the time is over, whenever an action has ended, and at least every 0.2 s."""
+    seen, deadline = 0, time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        yield
         time.sleep(_PAUSE_S)  # actions may end at any time
         seen = store.wait_for_end(seen, _POLL_S)
-    raise AnswerTimeoutError(f"engine {service.engine!r} did not answer within {timeout_s:.0f} s; try again")
 
 
 def _choose_engine(store: Store, name: str | None) -> str:

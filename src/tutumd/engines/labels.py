@@ -52,10 +52,6 @@ class ImageReference:
         """Return the same repository and tag with another digest, or with none."""
         return replace(self, digest=digest)
 
-    def same_repository(self, other: "ImageReference") -> bool:
-        """Return True if both name the same repository."""
-        return (self.registry, self.path) == (other.registry, other.path)
-
 
 def pull_code(error: str) -> ReasonCode:
     """Return the code of an engine's error about an image that cannot be pulled. The words are those of registries."""

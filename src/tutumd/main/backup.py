@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from tutumd.errors import SettingsError
 from tutumd.main import archive
 from tutumd.main.key_files import OWNER_ONLY, SECRET_KEY_FILE, give_to_owner, open_private
-from tutumd.main.storage import is_new, locked
+from tutumd.main.storage import locked, sqlite_path
 from tutumd.settings import Options, Settings, read_settings
 from tutumd.store.sql.sqlite_backup import check_database, copy_database
 
@@ -40,10 +40,10 @@ def backup(target: str, options: Options) -> None:
         SettingsError: There is none. No partial file stays, and an earlier file of that name is unchanged.
     """
     settings = read_settings(options)
-    if not settings.database_url.startswith("sqlite:"):
+    source = sqlite_path(settings)
+    if source is None:
         raise SettingsError(_explain_dump(settings, target))
-    source = database_path(settings)
-    if is_new(settings):
+    if not os.access(source, os.F_OK):
         raise SettingsError(f"there is no database {source}: give the right --data-dir")
     if target == STDOUT and sys.stdout.isatty():
         raise SettingsError("a terminal cannot show a backup: redirect the output, or give a file instead of -")
@@ -101,11 +101,6 @@ def _remove_left_behind(final: Path) -> None:
     for left in final.parent.glob(f"{glob.escape(final.name)}.part-*"):
         if left.lstat().st_uid == os.geteuid():
             shutil.rmtree(left, ignore_errors=True)
-
-
-def database_path(settings: Settings) -> Path:
-    """Return the file of an SQLite database."""
-    return Path(str(sa.make_url(settings.database_url).database))
 
 
 def _copy(settings: Settings, source: Path, copy: Path) -> tuple[archive.Manifest, dict[str, Path]]:

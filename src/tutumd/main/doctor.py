@@ -23,10 +23,10 @@ from tutumd import logs
 from tutumd.application.public_url import SUBJECT, is_local, judge_address
 from tutumd.errors import EngineUnavailableError, TutumdError
 from tutumd.main import engines, stored_findings
-from tutumd.main.backup import database_path, megabytes
+from tutumd.main.backup import megabytes
 from tutumd.main.key_files import SECRET_KEY_FILE, load_cipher
 from tutumd.main.missing import tell_missing
-from tutumd.main.storage import is_new, restoring_file
+from tutumd.main.storage import restoring_file, sqlite_path
 from tutumd.model import Finding, Level, compare_clocks, ok, warning, wrong
 from tutumd.settings import Options, Settings, environment_warnings, read_settings
 from tutumd.store.sql import Database
@@ -114,10 +114,13 @@ def examine(options: Options) -> Iterator[Finding]:
         "set TUTUMD_SECRET_KEY, or restore secret.key, to the key that was used",
     )
     if contents:
-        yield from _guarded(stored_findings.WORKER, stored_findings.check_workers(contents))
-        yield from _guarded(stored_findings.NOTIFIER, stored_findings.check_notifications(contents))
-        yield from _guarded(stored_findings.ISSUERS, stored_findings.check_issuers(contents))
-        yield from _guarded(stored_findings.CALLS, stored_findings.check_calls(settings, contents))
+        for findings in (
+            stored_findings.check_workers(contents),
+            stored_findings.check_notifications(contents),
+            stored_findings.check_issuers(contents),
+            stored_findings.check_calls(settings, contents),
+        ):
+            yield from _guarded(DATABASE, findings)
     if settings.public_url or settings.trusted_proxies:
         yield from _guarded(SUBJECT, _check_public_url(settings.public_url))
 
@@ -167,17 +170,17 @@ def check_folder(settings: Settings) -> Iterator[Finding]:
 def check_database(settings: Settings, read: list[Contents]) -> Iterator[Finding]:
     """Yield the findings about the database. Its contents are added to `read`, if they can be read."""
     Database(settings.database_url, settings.listen_url).close()  # raises if a URL is wrong
-    is_file = settings.database_url.startswith("sqlite:")
-    if is_file and os.access(restoring_file(database_path(settings)), os.F_OK):
+    path = sqlite_path(settings)
+    if path is not None and os.access(restoring_file(path), os.F_OK):
         yield wrong(
             DATABASE,
-            f"{database_path(settings)} is half restored, and no server starts",
+            f"{path} is half restored, and no server starts",
             "run tutumd restore again, with the same backup",
         )
-    elif is_new(settings):
+    elif path is not None and not os.access(path, os.F_OK):
         yield warning(
             DATABASE,
-            f"there is no database {database_path(settings)} that this user can see",
+            f"there is no database {path} that this user can see",
             "start tutumd, which makes it; if it exists, give the right --data-dir or --database, or run as its owner",
         )
     else:
@@ -187,7 +190,7 @@ def check_database(settings: Settings, read: list[Contents]) -> Iterator[Finding
         if contents is None:
             return
         read.append(contents)
-        if not is_file:
+        if path is None:
             yield from compare_clocks(DATABASE, contents.now.timestamp(), before, time.time())
         if contents.newest is not None and contents.newest > contents.now + _IN_THE_FUTURE:
             yield warning(

@@ -43,13 +43,13 @@ class Spec:
 
 
 def parse_specs(texts: Sequence[str]) -> tuple[Spec, ...]:
-    """Return the engines of `--engine` options other than `auto`.
+    """Return the engines of `--engine` options, without those that `auto` finds.
 
     Raises:
         SettingsError: An option is invalid, or two engines have the same name.
     """
     specs: dict[str, Spec] = {}
-    for text in texts:
+    for text in (each for each in texts if each != "auto"):
         match = _OPTION.fullmatch(text)
         if match is None:
             raise SettingsError(
@@ -67,7 +67,7 @@ def parse_specs(texts: Sequence[str]) -> tuple[Spec, ...]:
 
 def find_specs(settings: Settings) -> list[Spec]:
     """Return the engines that the settings name or that `auto` finds."""
-    specs = list(parse_specs([text for text in settings.engine if text != "auto"]))
+    specs = list(parse_specs(settings.engine))
     if "auto" in settings.engine and not settings.demo:
         specs += [spec for spec in _detect(settings) if spec.name not in {given.name for given in specs}]
     if settings.demo and not any(spec.kind == "local" for spec in specs):
@@ -110,31 +110,6 @@ def build(settings: Settings, stack: ExitStack, installation: str = "") -> dict[
         instances[spec.name] = build_engine(spec, settings, installation)
         stack.callback(instances[spec.name].close)
     return instances
-
-
-def check(settings: Settings) -> None:
-    """Build the engines that the settings name, so that a wrong option fails before a new database is made.
-
-    Another process does so, because the edge loads no client of an engine, and reads no credentials of one. That
-    process connects to nothing.
-
-    Raises:
-        SettingsError: An option is wrong.
-        ModuleNotFoundError: The client of an engine is not installed.
-    """
-    specs = [spec for spec in parse_specs([text for text in settings.engine if text != "auto"]) if spec.kind != "local"]
-    if specs:
-        # Both are slow to import.
-        from concurrent.futures import ProcessPoolExecutor
-        from multiprocessing import get_context
-
-        with ProcessPoolExecutor(1, get_context("fork")) as pool:
-            pool.submit(_try_to_build, specs, settings).result()
-
-
-def _try_to_build(specs: Sequence[Spec], settings: Settings) -> None:
-    for spec in specs:
-        build_engine(spec, settings)
 
 
 def _detect(settings: Settings) -> list[Spec]:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from tutumd.errors import SettingsError
 from tutumd.main import archive
-from tutumd.main.backup import database_path, megabytes
+from tutumd.main.backup import megabytes
 from tutumd.main.key_files import SECRET_KEY_FILE, give_to_owner
-from tutumd.main.storage import lock_folder, restoring_file
+from tutumd.main.storage import lock_folder, restoring_file, sqlite_path
 from tutumd.settings import Options, Settings, read_settings
 from tutumd.store.sql.sqlite_backup import check_database, keep_installation, settle, unfinished_actions
 from tutumd.store.tables import is_known
@@ -33,12 +33,12 @@ def restore(source: str, options: Options, *, force: bool) -> None:
         SettingsError: The backup cannot be used, or a server runs, and nothing was changed.
     """
     settings = read_settings(options)
-    if not settings.database_url.startswith("sqlite:"):
+    path = sqlite_path(settings)
+    if path is None:
         raise SettingsError(
             "the database is on PostgreSQL, and tutumd restore is for SQLite: empty the database, and restore the dump"
             " with pg_restore, see docs/how-to/database.md"
         )
-    path = database_path(settings)
     with archive.told_faults(_FAILED, path, path.parent):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with lock_folder(settings), archive.told_faults(_FAILED, path, path.parent):

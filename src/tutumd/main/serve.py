@@ -2,18 +2,19 @@
 
 import os
 import socket
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from functools import partial
 from importlib.metadata import version
 from threading import Thread
 
 import structlog
 
-from tutumd.main import demo, engines
+from tutumd.main import demo
 from tutumd.main.child_process import COMMAND, NOTIFIER_COMMAND, ChildProcess
 from tutumd.main.key_files import SECRET_KEY_FILE, load_cipher
 from tutumd.main.startup import check_host, check_user_header, configure, listen, start_of_urls
-from tutumd.main.storage import Storage, ensure_admin, is_new, open_storage
+from tutumd.main.storage import Storage, ensure_admin, open_storage
 from tutumd.settings import Options, Settings
 from tutumd.store.intake.intake import SqlIntake
 
@@ -35,8 +36,6 @@ def serve(options: Options, worker_command: Sequence[str] = COMMAND) -> None:
     check_user_header(settings)
     if settings.secret_key or os.access(settings.data_dir / SECRET_KEY_FILE, os.F_OK):
         load_cipher(settings)  # a wrong key must not fail only after something was made
-    if worker_command and is_new(settings):
-        engines.check(settings)
     with ExitStack() as stack:
         storage = stack.enter_context(open_storage(settings, serves_and_works=bool(worker_command)))
         listener = stack.enter_context(listen(settings))
@@ -52,19 +51,12 @@ def serve(options: Options, worker_command: Sequence[str] = COMMAND) -> None:
 
 def _start_children(settings: Settings, storage: Storage, worker_command: Sequence[str]) -> list[ChildProcess]:
     """Start the worker, and a notifier as soon as it is needed."""
-
-    def start(name: str, command: Sequence[str], is_needed: Callable[[], bool] | None = None) -> ChildProcess:
-        # A process gets the settings that the edge has read: a file may change, or be missing when a process starts.
-        return ChildProcess(
-            name,
-            command,
-            settings.as_options(),
-            lock=storage.lock,
-            grace_s=settings.grace,
-            is_needed=is_needed,
-        )
-
-    return [start("worker", worker_command), start("notifier", NOTIFIER_COMMAND, storage.notifications.is_needed)]
+    # A process gets the settings that the edge has read: a file may change, or be missing when a process starts.
+    start = partial(ChildProcess, options=settings.as_options(), lock=storage.lock, grace_s=settings.grace)
+    return [
+        start("worker", worker_command),
+        start("notifier", NOTIFIER_COMMAND, is_needed=storage.notifications.is_needed),
+    ]
 
 
 def _serve_http(
@@ -87,14 +79,15 @@ def _serve_http(
                 daemon=True,
             ).start()
 
-    intake = SqlIntake(
-        storage.database,
-        storage.clock,
-        storage.wakeup,
-        max_keys=settings.max_keys,
-        log_bytes=settings.log_bytes,
-    )
-    try:
+    with closing(
+        SqlIntake(
+            storage.database,
+            storage.clock,
+            storage.wakeup,
+            max_keys=settings.max_keys,
+            log_bytes=settings.log_bytes,
+        )
+    ) as intake:
         cipher = load_cipher(settings, is_first_start=is_first_start)
         if storage.database.dialect.path is None and not settings.secret_key:
             _log.warning("TUTUMD_SECRET_KEY is not set: other replicas cannot read secrets and status URLs of this one")
@@ -138,5 +131,3 @@ def _serve_http(
             on_ready=report_ready,
             on_stop=report_stop,
         )
-    finally:
-        intake.close()

@@ -37,7 +37,7 @@ def configure(options: Options, *, is_checked: bool = False) -> Settings:
     if not is_checked:  # checks that would otherwise fail only after something was created
         from tutumd.application import accounts  # slow to import, and the worker is without it
 
-        engines.parse_specs([text for text in settings.engine if text != "auto"])
+        engines.parse_specs(settings.engine)
         accounts.check_name(settings.admin_user or "admin")
         if settings.admin_apikey:
             accounts.check_key(settings.admin_apikey)

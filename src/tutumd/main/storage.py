@@ -26,8 +26,6 @@ from tutumd.store.sql.postgres_listener import Listener, database_clock
 from tutumd.store.store import SqlStore
 from tutumd.store.tables.upgrade import upgrade
 
-_SQLITE = "sqlite:///"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Storage:
@@ -141,10 +139,10 @@ def _connected(database: Database, lock: int = -1) -> Iterator[Storage]:
         )
 
 
-def is_new(settings: Settings) -> bool:
-    """Return whether the database is an SQLite file that does not exist yet, or that this user cannot see."""
-    url = settings.database_url
-    return url.startswith(_SQLITE) and not os.access(url.removeprefix(_SQLITE), os.F_OK)  # `exists` may raise
+def sqlite_path(settings: Settings) -> Path | None:
+    """Return the file of an SQLite database; None: the database is on PostgreSQL."""
+    _, prefix, path = settings.database_url.partition("sqlite:///")
+    return Path(path) if prefix else None
 
 
 def open_store(options: Options) -> SqlStore:
@@ -153,11 +151,9 @@ def open_store(options: Options) -> SqlStore:
     Only a server changes the schema of an older version: a command must not begin an upgrade beside older servers.
     """
     settings = read_settings(options)
-    if is_new(settings):
-        raise SettingsError(
-            f"there is no database {settings.database_url.removeprefix(_SQLITE)}: start tutumd serve first, or give the"
-            " right --data-dir"
-        )
+    path = sqlite_path(settings)
+    if path is not None and not os.access(path, os.F_OK):  # `exists` may raise
+        raise SettingsError(f"there is no database {path}: start tutumd serve first, or give the right --data-dir")
     database = Database(settings.database_url)
     with _explained_faults(database):
         upgrade(database, from_older=False)

@@ -7,13 +7,14 @@ from tutumd.application.admission.headers import Network
 
 Address = IPv4Address | IPv6Address
 
-_METADATA = ("fd00:ec2::/32", "fd20:ce::254", "100.100.100.200", "168.63.129.16", "192.0.0.192")
-"""Addresses, other than link-local ones, at which clouds give a machine its credentials."""
-
+# Link-local addresses, and the other addresses at which clouds give a machine its credentials.
 _NEVER = tuple(
     map(
         ip_network,
-        ("169.254.0.0/16", "fe80::/10", *_METADATA),
+        (
+            *("169.254.0.0/16", "fe80::/10"),
+            *("fd00:ec2::/32", "fd20:ce::254", "100.100.100.200", "168.63.129.16", "192.0.0.192"),
+        ),
     )
 )
 _PUBLIC_IPV6 = IPv6Network("2000::/3")

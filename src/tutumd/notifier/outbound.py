@@ -302,13 +302,11 @@ def _read_retry_after(headers: Sequence[tuple[bytes, bytes]], now: datetime) -> 
 def _read_start(chunks: Iterable[bytes]) -> bytes:
     """Return the first 4 KiB of a body, or what came before a fault."""
     found = b""
-    try:
+    with suppress(*_FAULTS):  # the status is known, and says what counts
         for chunk in chunks:
             found += chunk[: BODY_BYTES - len(found)]
             if len(found) >= BODY_BYTES:
                 break
-    except _FAULTS:
-        pass  # the status is known, and says what counts
     return found
 
 

@@ -17,7 +17,7 @@ from uvicorn.middleware.proxy_headers import _TrustedHosts as TrustedProxies  # 
 
 from tutumd.application.admission.encryption import SecretCipher
 from tutumd.application.admission.headers import Network, allows, client_network
-from tutumd.application.admission.identity import AllowedIssuers, IssuerKeyCache
+from tutumd.application.admission.identity import AllowedIssuers
 from tutumd.application.calls import AdmissionCache, StatusTokens
 from tutumd.application.handlers import FieldContext
 from tutumd.application.notification_targets import TargetRules, TargetTest
@@ -104,7 +104,7 @@ class WebContext:
         self.has_dashboard, self.dashboard_networks = has_dashboard, tuple(dashboard_networks)
         self.user_header, self.notify_networks = user_header, tuple(notify_networks)
         self.allowed_issuers: AllowedIssuers = allowed_issuers or {}
-        self.issuer_keys: IssuerKeyCache = KeyCache(store, clock, self.allowed_issuers)
+        self.issuer_keys = KeyCache(store, clock, self.allowed_issuers)
         self.call_metrics = CallMetrics()
         self.batches = Batches(intake, self.call_metrics.count_batch)
         self.long_poll = LongPoll(store)

@@ -94,13 +94,19 @@ def _perform_verb(
     # The engine must end what it began even if the service is gone: there may be a test container to remove.
     if is_gone and not run.journal:
         raise _not_found(service)
-    match action.verb:
-        case Verb.SCALEUP if not is_gone:
-            return _scale_up(run, engine, queue, _require_running(snapshot), server_cap)
-        case Verb.SCALE if not is_gone:
-            return _scale(run, engine, _require_running(snapshot), server_cap)
-        case _:
-            return _call_engine(run, engine, run.claim)
+    if is_gone or action.verb not in (Verb.SCALEUP, Verb.SCALE):
+        return _call_engine(run, engine, run.claim)
+    if snapshot is None or snapshot.stopped:
+        raise EngineRefusedError("the service is stopped: start it before it is scaled")
+    cap = cap_of(snapshot, server_cap)
+    if action.verb is Verb.SCALEUP:
+        return _scale_up(run, engine, queue, snapshot, cap)
+    # Without a number, SCALE restores the target that earlier requests have set.
+    target = service.target if action.target is None else action.target
+    if target > max(cap.containers, snapshot.target):
+        raise EngineRefusedError(f"the service cannot be scaled to {target} containers: {cap}")
+    run.log(f"scaling {snapshot.target} → {target}", Phase.SCALING)
+    return engine.scale(service, target, run)
 
 
 def _call_engine(run: LeasedRun, engine: Engine, claim: Claim) -> Outcome:
@@ -224,32 +230,16 @@ def add_amounts(present: int, amounts: Sequence[tuple[int, int | None]], cap: Ca
     )
 
 
-def _require_running(snapshot: ServiceSnapshot | None) -> ServiceSnapshot:
-    if snapshot is None or snapshot.stopped:
-        raise EngineRefusedError("the service is stopped: start it before it is scaled")
-    return snapshot
-
-
-def _scale_up(run: LeasedRun, engine: Engine, queue: Queue, snapshot: ServiceSnapshot, server_cap: int) -> Outcome:
+def _scale_up(run: LeasedRun, engine: Engine, queue: Queue, snapshot: ServiceSnapshot, cap: Cap) -> Outcome:
     service, target = run.claim.service, run.claim.action.target
     # A service created through tutumd has the requested target, whatever an engine reports.
     present = service.target if engine.info.can_create else snapshot.target
     if target is None:  # otherwise an earlier attempt has stored it
-        target, growth = add_amounts(present, queue.amounts(run.claim), cap_of(snapshot, server_cap))
+        target, growth = add_amounts(present, queue.amounts(run.claim), cap)
         run.check()
         queue.save_target(run.claim, target, growth)
     run.log(f"scaling up {snapshot.target} → {target}", Phase.SCALING)
     return engine.scale(service, target, run)
-
-
-def _scale(run: LeasedRun, engine: Engine, snapshot: ServiceSnapshot, server_cap: int) -> Outcome:
-    action, cap = run.claim.action, cap_of(snapshot, server_cap)
-    # Without a number, SCALE restores the target that earlier requests have set.
-    target = run.claim.service.target if action.target is None else action.target
-    if target > max(cap.containers, snapshot.target):
-        raise EngineRefusedError(f"the service cannot be scaled to {target} containers: {cap}")
-    run.log(f"scaling {snapshot.target} → {target}", Phase.SCALING)
-    return engine.scale(run.claim.service, target, run)
 
 
 _FIRST_DELAY_S = 0.5

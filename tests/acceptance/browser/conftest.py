@@ -19,8 +19,10 @@ def chromium() -> Iterator[PlaywrightBrowser]:
 
 
 @pytest.fixture
-def browser(chromium: PlaywrightBrowser) -> Iterator[Browser]:
+def browser(chromium: PlaywrightBrowser, request: pytest.FixtureRequest) -> Iterator[Browser]:
     """Chromium for one test, which fails if a page had errors or asked another server."""
+    if "dashboard" in request.fixturenames:
+        request.getfixturevalue("dashboard")  # made first, it ends last: an open page asks its server every second
     opened = Browser(chromium)
     yield opened
     opened.close()

@@ -1,25 +1,16 @@
 """Pages whose names, labels and reasons are as long as they may be, and of which there are many."""
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from tests.support.browser import Browser, Screen, sign_in
-from tests.support.dashboard_bed import KEY, DashboardBed, serve_dashboard
-from tests.support.stores import open_store, snapshot
+from tests.support.dashboard_bed import KEY, DashboardBed
+from tests.support.stores import snapshot
 from tutumd.model import NewHandler, Operation, Outcome
 
 LONG = Outcome(success=False, reason="the new container of shop-web-1 ended with exit code 1 before it was healthy")
 SIZES = (Screen(width=360, height=740), Screen(width=1440, height=900))
-
-
-@pytest.fixture
-def dashboard(tmp_path: Path) -> Iterator[DashboardBed]:
-    with open_store(f"sqlite:///{tmp_path / 'test.db'}") as bed, serve_dashboard(bed) as served:
-        yield served
-
 
 BROKEN = """() => {
   const codes = [...document.querySelectorAll("main :is(code, .mono, .nowrap, td a, .state span, time)")]

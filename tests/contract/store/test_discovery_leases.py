@@ -254,7 +254,7 @@ def test_an_engine_that_no_worker_reaches_is_away_steadily_until_one_does(worker
 
     def has_gone_on() -> bool:
         seen.add(workers.health()[0])
-        return sum(engine.looks for engine in workers.engines) > looks + 6
+        return sum(engine.looks for engine in workers.engines) > looks + 3
 
     wait_until(has_gone_on, "the looks go on")
     assert seen == {"no answer"}

@@ -12,7 +12,7 @@ from tests.contract.store.test_notification_payloads import DOCS, shape
 from tests.contract.store.test_notifier_queue import add, stored
 from tests.contract.store.test_outbox import ALL
 from tests.support.stores import StoreBed
-from tutumd.model import Handler, Outcome
+from tutumd.model import ActionState, Handler, Outcome
 from tutumd.model.groups import MAX_SERVICES
 from tutumd.model.notifications import MAX_PAYLOAD_BYTES, Notification, encode
 from tutumd.notifier.texts import page_links
@@ -95,6 +95,20 @@ def test_it_is_told_after_the_last_action_has_ended(bed: StoreBed, shop: Handler
     bed.finish(last)
     assert bed.claim() is None
     assert events(bed) == ["succeeded"]
+
+
+def test_calls_with_the_same_actions_cause_one_message(bed: StoreBed, shop: Handler) -> None:
+    add(bed, events=ALL)
+    first, second = accepted(bed, shop), accepted(bed, shop)
+    other = accepted(bed, add_group(bed, "db", "web"))
+    running = bed.claimed()
+    third = accepted(bed, shop)
+    bed.finish(running)
+    run(bed)
+    told = {each.group_call: each.payload["data"]["calls"]["count"] for each in messages(bed)}
+    assert told == {first.number: 2, other.number: 1, third.number: 1}
+    states = {bed.store.group_call(bed.admin, each.number).state for each in (first, second, other, third)}
+    assert states == {ActionState.SUCCESS}
 
 
 def test_an_action_that_the_call_joined_is_told_alone_and_together(bed: StoreBed, shop: Handler) -> None:

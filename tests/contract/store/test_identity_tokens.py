@@ -28,8 +28,12 @@ WHO = "me/shop@main, run 123, by ada"
 
 def replica_of(bed: StoreBed) -> Replica:
     replica = Replica(bed, **SETTINGS)
-    replica.edge.issuer_keys = IssuerKeys()
+    use_keys(replica, IssuerKeys())
     return replica
+
+
+def use_keys(replica: Replica, keys: Any) -> None:
+    replica.edge.issuer_keys = keys
 
 
 @pytest.fixture
@@ -152,7 +156,7 @@ def dump(bed: StoreBed) -> str:
 
 def test_an_unknown_key_lets_the_call_wait_for_newer_keys(bed: StoreBed, replica: Replica) -> None:
     handler, keys = make(bed, replica, verify=VERIFY), IssuerKeys(public_jwk("ES256"))
-    replica.edge.issuer_keys = keys
+    use_keys(replica, keys)
     assert post(replica, handler, token_of(bed)) == (401, {"error": "the issuer has no such key"})
     keys.newer = IssuerKeys().keys
     assert post(replica, handler, token_of(bed))[0] == 202
@@ -162,7 +166,7 @@ def test_an_unknown_key_lets_the_call_wait_for_newer_keys(bed: StoreBed, replica
 
 def test_calls_without_any_keys_can_be_repeated(bed: StoreBed, replica: Replica) -> None:
     handler, keys = make(bed, replica, verify=VERIFY), IssuerKeys(url="elsewhere")
-    replica.edge.issuer_keys = keys
+    use_keys(replica, keys)
     assert post(replica, handler, token_of(bed)) == (
         503,
         {"error": "the issuer's keys were not fetched within 24 hours"},

@@ -19,7 +19,9 @@ from tutumd.model.notifications import (
     Target,
     TargetKind,
 )
-from tutumd.store.queue.notifier_queue import MAX_DEATHS, MAX_FAILING, SqlNotificationQueue
+from tutumd.store.objects.figures import SqlFigures
+from tutumd.store.queue.notifier_queue import MAX_DEATHS, MAX_FAILING, PAUSE, SqlNotificationQueue
+from tutumd.store.queue.outbox import PATIENCE
 from tutumd.store.sql.wakeup import Wakeup
 
 SENT, FAILED = SendResult(sent=True, status=204), SendResult(sent=False, status=500, error="500 Server Error")
@@ -149,6 +151,33 @@ def test_failing_targets_leave_room_for_others(bed: StoreBed, queue: SqlNotifica
     assert claim(queue, notifier="two")
 
 
+def test_a_target_that_fails_again_and_again_is_tried_once_per_second(
+    bed: StoreBed, queue: SqlNotificationQueue
+) -> None:
+    add(bed)
+    figures = SqlFigures(bed.database, bed.clock, Wakeup())
+    for _ in range(PATIENCE + 10):
+        fail(bed)
+        for each in claim(queue):
+            queue.finish_notification(each, FAILED, bed.clock() + timedelta(hours=1))
+    assert queue.next_due() == bed.clock() + PAUSE
+    assert sum(each.attempts for each in stored(bed)) == PATIENCE
+    tried: list[ClaimedNotification] = []
+    for _ in range(4):
+        bed.clock.move(1.1)
+        tried += claim(queue)
+        assert not claim(queue)
+        queue.finish_notification(tried[-1], FAILED, bed.clock() + timedelta(hours=1))
+    assert len({each.notification.uuid for each in tried}) == 4
+    bed.clock.move(50)
+    assert figures.notification_delay_s() == 0
+    bed.clock.move(20)
+    assert figures.notification_delay_s() > 60
+    (works,) = claim(queue)
+    queue.finish_notification(works, SENT, None)
+    assert claim(queue)
+
+
 @pytest.mark.parametrize(("result", "rounds"), [(GONE, 1), (FAILED, MAX_DEATHS)])
 def test_a_target_that_cannot_be_reached_is_disabled_and_the_others_are_told(
     bed: StoreBed, queue: SqlNotificationQueue, result: SendResult, rounds: int
@@ -161,6 +190,7 @@ def test_a_target_that_cannot_be_reached_is_disabled_and_the_others_are_told(
     for done in range(rounds):
         assert bed.store.target(bed.admin, broken.uuid).enabled, done
         fail(bed)
+        bed.clock.move(2)
         (claimed,) = claim(queue)
         queue.finish_notification(claimed, result, None)
     disabled = bed.store.target(bed.admin, broken.uuid)
@@ -222,7 +252,12 @@ def test_a_stored_notification_ends_the_wait(bed: StoreBed) -> None:
     assert wakeup.wait(seen, 0) == seen  # nobody is told of it
     add(bed)
     fail(bed)
-    assert wakeup.wait(seen, 0) != seen
+    seen, before = wakeup.wait(seen, 0), seen
+    assert seen != before
+    for _ in range(PATIENCE):
+        queue.finish_notification(claim(queue)[0], FAILED, bed.clock())
+    fail(bed)
+    assert wakeup.wait(seen, 0) == seen  # its target fails again and again
 
 
 def test_retention(bed: StoreBed, queue: SqlNotificationQueue) -> None:

@@ -86,11 +86,10 @@ ENGINE = EngineFacts(host_name="machine", system="linux", architecture="amd64", 
 def test_facts_and_manifests_are_parsed() -> None:
     info = {"Name": "machine", "Swarm": {"LocalNodeState": "active"}}
     version = {"Os": "linux", "Arch": "amd64"}
-    assert parse_facts(info, version, is_podman=False) == ENGINE
+    assert parse_facts(info, version) == ENGINE
     stored = {**info, "DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]]}
-    assert parse_facts(stored, version, is_podman=False) == replace(ENGINE, by_manifest=True)
-    podman = parse_facts({}, {}, is_podman=True)
-    assert (podman.in_swarm, podman.is_podman) == (False, True)
+    assert parse_facts(stored, version) == replace(ENGINE, by_manifest=True)
+    assert not parse_facts({}, {}).in_swarm
     answer = {
         "Descriptor": {"digest": "sha256:a"},
         "Platforms": [{"os": "linux", "architecture": "arm64"}, {"os": "unknown", "architecture": "unknown"}],

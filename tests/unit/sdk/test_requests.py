@@ -2,8 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 
 import httpx2
 import pytest
@@ -44,16 +42,6 @@ def test_retry_after_is_respected_unless_it_is_long(api: FakeApi) -> None:
     with pytest.raises(tutum.TutumApiError, match="maintenance; try again in 3600 s"):
         tutum.Service.fetch(WEB)
     assert api.clock.slept == [7.0]
-
-
-@pytest.mark.parametrize("delay", [20.0, -60.0])
-def test_retry_after_may_be_a_date_and_delays_one_request(api: FakeApi, delay: float) -> None:
-    header = {"Retry-After": format_datetime(datetime.now(UTC) + timedelta(seconds=delay), usegmt=True)}
-    api.script([httpx2.Response(503, headers=header), httpx2.Response(503)])
-    assert tutum.Service.fetch(WEB).name == "web"
-    asked, chosen = api.clock.slept
-    assert asked == pytest.approx(max(0, delay), abs=3)
-    assert 0.2 < chosen < 1
 
 
 def test_a_closed_client_connects_again(api: FakeApi) -> None:

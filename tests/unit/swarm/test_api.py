@@ -108,7 +108,7 @@ def test_a_change_by_another_client_at_the_same_moment_is_logged_and_tried_again
 
     monkeypatch.setattr(context.api, "update", update)
     context.change(lambda view: dict(view.spec))
-    assert run.lines.count("the service was changed by somebody else at the same moment: trying again") == 1
+    assert run.lines.count("the service changed at the same moment: trying again") == 1
 
 
 def test_a_service_whose_name_is_taken_is_not_created() -> None:

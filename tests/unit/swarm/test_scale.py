@@ -3,7 +3,7 @@
 import pytest
 
 from tests.unit.swarm.values import spec, view
-from tutumd.engines.swarm.scale import refuse_impossible
+from tutumd.engines.swarm.scale import plan_scaling
 from tutumd.errors import EngineRefusedError
 
 
@@ -12,20 +12,20 @@ from tutumd.errors import EngineRefusedError
 )
 def test_only_replicated_services_are_scaled(mode: dict[str, object], reason: str) -> None:
     with pytest.raises(EngineRefusedError, match=reason):
-        refuse_impossible(view(spec(Mode=mode)), 2, 100)
+        plan_scaling(view(spec(Mode=mode)), 2, 100)
 
 
 def test_the_cap_limits_the_replicas() -> None:
-    refuse_impossible(view(spec()), 3, 3)
+    plan_scaling(view(spec()), 3, 3)
     with pytest.raises(EngineRefusedError, match="at most 3 containers here, got 4"):
-        refuse_impossible(view(spec()), 4, 3)
+        plan_scaling(view(spec()), 4, 3)
 
 
 def test_room_for_replicas_counts_the_nodes_that_take_any() -> None:
     narrow = spec(replicas=1)
     narrow["TaskTemplate"]["Placement"]["MaxReplicas"] = 2
-    refuse_impossible(view(narrow), 2, 100)
+    plan_scaling(view(narrow), 2, 100)
     with pytest.raises(EngineRefusedError, match="3 have no room"):
-        refuse_impossible(view(narrow), 3, 100)
+        plan_scaling(view(narrow), 3, 100)
     narrow["Mode"]["Replicated"]["Replicas"] = 5
-    refuse_impossible(view(narrow), 4, 100)
+    plan_scaling(view(narrow), 4, 100)

@@ -179,14 +179,14 @@ def test_identity_tokens_are_judged_alike_and_are_the_key() -> None:
     calls = []
     for respond in (respond_fast, respond_slowly):
         intake = RecordingIntake()
-        context = remembering_context(intake, options)
+        context: Any = remembering_context(intake, options)
         context.issuer_keys, context.public_origin = IssuerKeys(), AUDIENCE
         assert asyncio.run(respond(context, scope_of(PATH, keyed), BODY))[0] == 202
         calls += intake.calls
     assert calls[0] == calls[1]
     assert calls[0].key == "oidc:a8d1"
     assert str(calls[0].evaluation and calls[0].evaluation.caller) == "me/shop@main, run 123, by ada"
-    unknown = remembering_context(RecordingIntake(), options)
+    unknown: Any = remembering_context(RecordingIntake(), options)
     unknown.issuer_keys, unknown.public_origin = IssuerKeys(public_jwk("ES256")), AUDIENCE
     assert not FastPath(unknown, CallEndpoint(unknown)).handle(scope_of(PATH, keyed), BODY, lambda *_: None)
 

@@ -162,7 +162,7 @@ class CallInput:
 
     Attributes:
         address: The client's address.
-        issuer_keys: Keys of the issuers of identity tokens; None: all are missing.
+        find_key: Finds the keys of the issuers of identity tokens; None: all are missing.
         audience: Audience of identity tokens, unless the handler names one.
     """
 
@@ -171,7 +171,7 @@ class CallInput:
     body: bytes
     address: str
     now: datetime
-    issuer_keys: KeyLookup | None = None
+    find_key: KeyLookup | None = None
     audience: str = ""
 
     @cached_property
@@ -295,7 +295,7 @@ def _check_sender(verification: Verification, call: CallInput) -> Identity | Rea
     token = find_bearer(call.headers)
     if isinstance(token, Reason):
         return token
-    return check_token(token, verification, call.audience, call.now, call.issuer_keys)
+    return check_token(token, verification, call.audience, call.now, call.find_key)
 
 
 def _admit(options: HandlerOptions, call: CallInput, identity: Identity | None) -> Verdict:

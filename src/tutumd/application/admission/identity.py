@@ -4,12 +4,12 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import chain
-from typing import Any, Protocol
+from typing import Any
 
 from tutumd.application.admission.expressions import Budget, EvaluationError
 from tutumd.application.admission.filters import matches_any
@@ -47,22 +47,11 @@ class KeyFault(StrEnum):
     FORBIDDEN_ISSUER = "forbidden-issuer"
 
 
-class KeyLookup(Protocol):
-    """Finds the keys of issuers. It waits for nothing, and any thread may call it."""
+KeyLookup = Callable[[str, str], Any]
+"""Returns a `jwt.PyJWK`, or a KeyFault, for the URL of an issuer and a `kid`; without a `kid`, the issuer's only key.
 
-    def find(self, url: str, kid: str) -> Any:
-        """Return a `jwt.PyJWK`, or a KeyFault. Without a `kid`, the issuer's only key."""
-
-
-class IssuerKeyCache(KeyLookup, Protocol):
-    """The keys of issuers in a web process."""
-
-    def loaded(self) -> KeyLookup:
-        """Return the lookup when the stored keys were read, for a thread that may wait."""
-
-    async def refreshed(self, url: str) -> None:
-        """Return after an issuer's keys were fetched again, or when that takes too long or was done recently."""
-
+It waits for nothing, and any thread may call it.
+"""
 
 _REPOSITORY = ("repository", "repository_id", "repository_owner_id")
 _BINDING = {
@@ -158,7 +147,7 @@ class Identity:
 
 
 def check_token(
-    token: str, verification: Verification, audience: str, now: datetime, issuer_keys: KeyLookup | None
+    token: str, verification: Verification, audience: str, now: datetime, find_key: KeyLookup | None
 ) -> Identity | Reason:
     """Return the identity of a token, or the first check that fails.
 
@@ -184,7 +173,7 @@ def check_token(
     if failure:
         return failure
     kid = header.get("kid", "")
-    key = issuer_keys.find(verification.issuer, kid) if issuer_keys else KeyFault.MISSING_KEYS
+    key = find_key(verification.issuer, kid) if find_key else KeyFault.MISSING_KEYS
     if isinstance(key, KeyFault):
         return Reason(f"token-{key}", (quote(kid), verification.issuer))
     if problem := _find_problem(token, header["alg"], key):

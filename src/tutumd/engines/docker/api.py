@@ -18,11 +18,11 @@ from tutumd.engines.dockerapi.connection import CALL_LIMIT_S, Client
 from tutumd.engines.dockerapi.failures import changing, explanation, is_temporary, translated
 from tutumd.engines.dockerapi.registry import Manifest, inspect_manifest, pull, registry_auth
 from tutumd.engines.labels import ACTION, ACTION_TIMEOUT, INSTALLATION, ImageReference, Json
+from tutumd.engines.output import MAX_BYTES
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.ports import Run
 
 _DEFAULT_STOP_S = 10
-_MAX_OUTPUT_BYTES = 64 * 1024
 # The first API version that connects a new container to several networks at once.
 _SEVERAL_ENDPOINTS = (1, 44)
 _NO_TIME = "1970-01-01T00:00:00Z "
@@ -37,6 +37,7 @@ class DockerApi:
         timeout_s: Maximum duration of an action in seconds, unless a service's label sets another.
 
     Attributes:
+        client: The SDK's client.
         installation: As given.
         known_images: Inspect documents by ID since the last look at a service; None for an image that is gone.
     """
@@ -45,14 +46,10 @@ class DockerApi:
         self.installation = installation
         self._timeout_s = timeout_s
         # The SDK's stubs lack some of the methods that are used here.
-        self._sdk: Any = client
+        self.client: Any = client
         self._config_dir = config_dir
         self.known_images: dict[str, Json | None] = {}
         self._facts: EngineFacts | None = None
-
-    def probe(self) -> None:
-        """Check that the engine responds. Raises EngineUnavailableError if it does not."""
-        self._sdk.probe()
 
     def forget(self) -> None:
         """Let cached facts about images and the engine expire."""
@@ -61,7 +58,7 @@ class DockerApi:
     def list_containers(self) -> tuple[Json, ...]:
         """Return the list entries of all containers, running or not."""
         with translated("list the containers", reading=True):
-            return tuple(self._sdk.containers(all=True))
+            return tuple(self.client.containers(all=True))
 
     def container(self, reference: str, known: dict[str, Json | None] | None = None) -> InspectedContainer | None:
         """Inspect a container by ID or name; None if there is none.
@@ -73,12 +70,12 @@ class DockerApi:
         attempt = f"look at the container {reference[:64]}"
         try:
             with translated(attempt, reading=True), suppress(docker.errors.NotFound):
-                raw: Json = self._sdk.inspect_container(reference)
+                raw: Json = self.client.inspect_container(reference)
                 image_id = raw.get("Image", "")
                 if image_id not in images:
                     images[image_id] = self.image(image_id, reading=True) if image_id else None
                 image = images[image_id]
-                if self._sdk.is_podman:
+                if self.client.is_podman:
                     raw, image = container_as_docker(raw, image)
                 return parse_container(raw, image)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -94,8 +91,8 @@ class DockerApi:
             reading: As in `translated`.
         """
         with translated(f"look at the image {reference}", reading=reading), suppress(docker.errors.NotFound):
-            image: Json = self._sdk.inspect_image(reference)
-            if self._sdk.is_podman:
+            image: Json = self.client.inspect_image(reference)
+            if self.client.is_podman:
                 # Podman's own API has the health check since version 4; its Docker API omits it.
                 return image_as_docker(image, self.podman_details("images", image["Id"]))
             return image
@@ -104,13 +101,13 @@ class DockerApi:
     def podman_details(self, kind: str, reference: str) -> Json:
         """Return the inspect document of Podman's own API; `kind` is `images` or `containers`."""
         with translated(f"look at {reference[:64]}", reading=True):
-            return dict(self._get(f"{self._sdk.base_url}/v4.0.0/libpod/{kind}/{reference}/json").json())
+            return dict(self._get(f"{self.client.base_url}/v4.0.0/libpod/{kind}/{reference}/json").json())
 
     def facts(self) -> EngineFacts:
         """Return facts about the engine itself."""
         if self._facts is None:
             with translated("look at the engine", reading=True):
-                self._facts = parse_facts(self._sdk.info(), self._sdk.version(), is_podman=self._sdk.is_podman)
+                self._facts = parse_facts(self.client.info(), self.client.version())
         return self._facts
 
     def manifest(self, reference: ImageReference) -> Manifest:
@@ -120,14 +117,15 @@ class DockerApi:
             EngineRefusedError: The registry does not know the name, denies access, or cannot be reached.
         """
         return inspect_manifest(
-            self._sdk, reference, registry_auth(self._config_dir, reference), f"find {reference.name} in its registry"
+            self.client, reference, registry_auth(self._config_dir, reference), f"find {reference.name} in its registry"
         )
 
     def images(self) -> tuple[Json, ...]:
         """Return the list entries of all images."""
         with translated("list the images"):
             return tuple(
-                image_as_docker(image, {}) if self._sdk.is_podman else image for image in self._sdk.images(all=False)
+                image_as_docker(image, {}) if self.client.is_podman else image
+                for image in self.client.images(all=False)
             )
 
     def pulled_by_digest(self) -> set[str]:
@@ -142,22 +140,24 @@ class DockerApi:
         """Return the paths at which a container's file system differs from its image, without deleted paths."""
         with translated(f"list the changed files of {container[:12]}"):
             # Docker Engine API ContainerChanges: kind 2 means "deleted".
-            return tuple(entry["Path"] for entry in self._sdk.diff(container) or () if entry["Kind"] != 2)
+            return tuple(entry["Path"] for entry in self.client.diff(container) or () if entry["Kind"] != 2)
 
     def file_stat(self, container: str, path: str) -> Json | None:
         """Return `size`, `mode` and `mtime` of a path inside a container; None if there is no such path."""
         with translated(f"look at {path} in {container[:12]}"), suppress(docker.errors.NotFound):
-            response = self._sdk.head(
-                self._sdk._url("/containers/{0}/archive", container), params={"path": path}, timeout=CALL_LIMIT_S
+            response = self.client.head(
+                self.client._url("/containers/{0}/archive", container), params={"path": path}, timeout=CALL_LIMIT_S
             )
-            self._sdk._raise_for_status(response)
+            self.client._raise_for_status(response)
             return dict(decode_json_header(response.headers["X-Docker-Container-Path-Stat"]))
         return None
 
     def read_file(self, container: str, path: str) -> bytes:
         """Return a file inside a container as a tar archive with one entry."""
         with translated(f"read {path} of {container[:12]}"):
-            return bytes(self._get(self._sdk._url("/containers/{0}/archive", container), params={"path": path}).content)
+            return bytes(
+                self._get(self.client._url("/containers/{0}/archive", container), params={"path": path}).content
+            )
 
     def output(self, container: str, lines: int, since: datetime | None = None, *, dated: bool = False) -> str:
         """Return the last lines of a container's output, at most 64 KiB; empty if the container is gone.
@@ -167,17 +167,18 @@ class DockerApi:
         Args:
             dated: Whether each line begins with its time.
         """
-        start = int(since.timestamp()) if since else None
         with translated(f"read the output of {container[:12]}"):
             try:
-                output = self._sdk.logs(container, timestamps=dated, tail=max(lines, 0), since=start)
+                output = self.client.logs(
+                    container, timestamps=dated, tail=max(lines, 0), since=since and int(since.timestamp())
+                )
             except (docker.errors.NotFound, docker.errors.NullResource):
                 return ""
             except docker.errors.APIError as error:
                 if is_temporary(error):
                     raise
                 return f"{_NO_TIME if dated else ''}(no output: {explanation(error)})"
-        return bytes(output)[-_MAX_OUTPUT_BYTES:].decode(errors="replace").rstrip("\n")
+        return bytes(output)[-MAX_BYTES:].decode(errors="replace").rstrip("\n")
 
     def last_exit_code(self, container: InspectedContainer) -> int | None:
         """Return the exit code of a container that runs again. Only the engine's latest events have it.
@@ -195,19 +196,19 @@ class DockerApi:
     def network(self, name: str) -> Json:
         """Return the inspect document of a network; empty if there is none."""
         with translated(f"look at the network {name}", reading=True), suppress(docker.errors.NotFound):
-            return dict(self._sdk.inspect_network(name))
+            return dict(self.client.inspect_network(name))
         return {}
 
     # Changes
 
     def pull(self, reference: ImageReference, run: Run, platform: str = "") -> None:
         """Pull an image, using the current login of the Docker client. An empty platform means the engine's own."""
-        pull(self._sdk, reference, registry_auth(self._config_dir, reference), run, platform)
+        pull(self.client, reference, registry_auth(self._config_dir, reference), run, platform)
 
     def write_files(self, container: str, archive: bytes, run: Run) -> None:
         """Write the files of a tar archive into a container that is not started yet; folders are created."""
         with changing(run, f"write a file into {container[:12]}"):
-            self._sdk.put_archive(container, "/", archive)
+            self.client.put_archive(container, "/", archive)
 
     def create(self, name: str, body: Mapping[str, Any], run: Run) -> str:
         """Create a container, connected to all of its networks, and return its ID. `Platform` is its image's.
@@ -226,12 +227,12 @@ class DockerApi:
         networks = dict(body["NetworkingConfig"]["EndpointsConfig"])
         mode = body["HostConfig"].get("NetworkMode")
         with changing(run, f"create the container {name}"):
-            takes_all = tuple(map(int, self._sdk.api_version.split("."))) >= _SEVERAL_ENDPOINTS
+            takes_all = tuple(map(int, self.client.api_version.split("."))) >= _SEVERAL_ENDPOINTS
             later = {} if takes_all else {key: networks[key] for key in networks if key not in (mode, "bridge")}
             config["NetworkingConfig"] = {
                 "EndpointsConfig": {key: endpoint for key, endpoint in networks.items() if key not in later}
             }
-            created: str = self._sdk.create_container_from_config(config, name, **options)["Id"]
+            created: str = self.client.create_container_from_config(config, name, **options)["Id"]
         for network, endpoint in later.items():
             self._connect(created, network, endpoint, run)
         return created
@@ -249,11 +250,11 @@ class DockerApi:
                 self._disconnect(step.container, step.network, run)
             case _:
                 calls: dict[str, tuple[Any, dict[str, Any]]] = {
-                    "policy": (self._sdk.update_container, {"restart_policy": dict(step.policy or {})}),
-                    "rename": (self._sdk.rename, {"name": step.name}),
-                    "start": (self._sdk.start, {}),
-                    "pause": (self._sdk.pause, {}),
-                    "unpause": (self._sdk.unpause, {}),
+                    "policy": (self.client.update_container, {"restart_policy": dict(step.policy or {})}),
+                    "rename": (self.client.rename, {"name": step.name}),
+                    "start": (self.client.start, {}),
+                    "pause": (self.client.pause, {}),
+                    "unpause": (self.client.unpause, {}),
                 }
                 call, arguments = calls[step.verb]
                 with changing(run, f"{step.verb} the container {step.container[:12]}"):
@@ -264,15 +265,14 @@ class DockerApi:
         inspected = self.container(container)
         if inspected is None:
             return
-        grace = (inspected.raw.get("Config") or {}).get("StopTimeout")
-        grace_s = _DEFAULT_STOP_S if grace is None else max(int(grace), 0)
-        if inspected.status == "paused" and self._sdk.is_podman:
+        grace_s = max(int((inspected.raw.get("Config") or {}).get("StopTimeout") or _DEFAULT_STOP_S), 0)
+        if inspected.status == "paused" and self.client.is_podman:
             # Docker stops a paused container; Podman refuses.
             self.apply(SwapStep(verb="unpause", container=container), run)
         try:
             with changing(run, f"stop the container {inspected.name}"):
                 # Without `t` the engine uses the container's own StopTimeout. The SDK would wait for only 30 s.
-                self._post(self._sdk._url("/containers/{0}/stop", container), timeout=CALL_LIMIT_S + grace_s)
+                self._post(self.client._url("/containers/{0}/stop", container), timeout=CALL_LIMIT_S + grace_s)
         except EngineRefusedError:
             # A container that has stopped counts as stopped, even if the engine could not clean up afterwards.
             left = self.container(container)
@@ -287,7 +287,7 @@ class DockerApi:
         """
         with changing(run, f"remove the container {container[:12]}"), suppress(docker.errors.NotFound):
             try:
-                self._sdk.remove_container(container, v=volumes, force=True)
+                self.client.remove_container(container, v=volumes, force=True)
             except docker.errors.APIError as error:
                 if "already in progress" not in explanation(error):
                     raise
@@ -295,13 +295,13 @@ class DockerApi:
     def tag(self, image: str, repository: str, tag: str, run: Run) -> None:
         """Give an image a name."""
         with changing(run, f"tag the image {image}"):
-            self._sdk.tag(image, repository, tag, force=True)
+            self.client.tag(image, repository, tag, force=True)
 
     def remove_image(self, image: str, run: Run) -> bool:
         """Remove an image; return False if it is in use or missing."""
         with changing(run, f"remove the image {image}"):
             try:
-                self._sdk.remove_image(image)
+                self.client.remove_image(image)
             except docker.errors.APIError as error:
                 if error.response is not None and error.response.status_code in (404, 409):
                     return False
@@ -316,21 +316,21 @@ class DockerApi:
         """
         period = {"since": f"{since:.3f}", "until": f"{until:.3f}", "filters": json.dumps(chosen)}
         return [
-            json.loads(line) for line in self._get(self._sdk._url("/events"), params=period).text.splitlines() if line
+            json.loads(line) for line in self._get(self.client._url("/events"), params=period).text.splitlines() if line
         ]
 
     def _get(self, url: str, **options: Any) -> Any:
-        response = self._sdk.get(url, timeout=CALL_LIMIT_S, **options)
-        self._sdk._raise_for_status(response)
+        response = self.client.get(url, timeout=CALL_LIMIT_S, **options)
+        self.client._raise_for_status(response)
         return response
 
     def _post(self, url: str, *, timeout: float = CALL_LIMIT_S, **options: Any) -> None:
-        self._sdk._raise_for_status(self._sdk.post(url, timeout=timeout, **options))
+        self.client._raise_for_status(self.client.post(url, timeout=timeout, **options))
 
     def _disconnect(self, container: str, network: str, run: Run) -> None:
         with changing(run, f"disconnect {container[:12]} from the network {network}"):
             try:
-                self._sdk.disconnect_container_from_network(container, network)
+                self.client.disconnect_container_from_network(container, network)
             except docker.errors.APIError as error:
                 if "is not connected" not in explanation(error):
                     raise
@@ -338,6 +338,6 @@ class DockerApi:
     def _connect(self, container: str, network: str, endpoint: Json, run: Run) -> None:
         with changing(run, f"connect {container[:12]} to the network {network}"):
             self._post(
-                self._sdk._url("/networks/{0}/connect", network),
+                self.client._url("/networks/{0}/connect", network),
                 json={"Container": container, "EndpointConfig": dict(endpoint)},
             )

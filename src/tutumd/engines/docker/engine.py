@@ -89,8 +89,8 @@ class DockerEngine:
             kind="docker",
             hint="On docker, each compose service and each container is one; tutum.ignore=true hides it.",
         )
-        self._client = connect(url, config_dir, environment=environment)
-        self._api = DockerApi(self._client, config_dir, installation, limits.timeout_s)
+        client = connect(url, config_dir, environment=environment)
+        self._api = DockerApi(client, config_dir, installation, limits.timeout_s)
         self._cache = ContainerCache(self._api)
         self._server_cap = server_cap
         self._limits = limits
@@ -124,7 +124,7 @@ class DockerEngine:
 
     def watch(self, changed: Callable[[], None], stop: Event) -> None:
         """Follow the engine's events. `changed` is also called once at the start."""
-        watch_events(self._client, self._cache, changed, stop)
+        watch_events(self._api.client, self._cache, changed, stop)
 
     def redeploy(self, service: Service, run: Run) -> Outcome:
         """Replace every container. The old containers are parked until all new containers are ready."""
@@ -143,7 +143,7 @@ class DockerEngine:
             tag,
             self._self_id,
             wanted=image,
-            is_podman=facts.is_podman,
+            is_podman=self._api.client.is_podman,
             is_refetched=facts.by_manifest,
         )
         platform = kept_platform((container.platform for container in group.containers), facts)
@@ -198,11 +198,11 @@ class DockerEngine:
         return merge_output(sources, lines * len(slots), after)
 
     def probe(self) -> None:
-        self._client.probe()
+        self._api.client.probe()
 
     def check(self) -> tuple[Finding, ...]:
         subject = f"engine {self.info.name}"
-        findings = check_engine(subject, self._client, NEEDED)
+        findings = check_engine(subject, self._api.client, NEEDED)
         if any(finding.level is Level.WRONG for finding in findings):
             return findings  # the engine may not respond, and would be waited for again
         with suppress(EngineRefusedError, EngineUnavailableError):
@@ -214,7 +214,7 @@ class DockerEngine:
         return findings
 
     def close(self) -> None:
-        self._client.close()
+        self._api.client.close()
 
     def _find(self, selector: str, containers: Sequence[InspectedContainer]) -> ContainerGroup | None:
         groups = group_by_service(containers, self._own_parts(containers))
@@ -269,7 +269,7 @@ class DockerEngine:
         return f"{service.name} is left alone: it has the label {IGNORE}; replace it with what created it"
 
     def _own_parts(self, containers: Sequence[InspectedContainer]) -> Mapping[str, str]:
-        return find_own_parts(containers, self._self_id, urlsplit(self._client.base_url).hostname or "")
+        return find_own_parts(containers, self._self_id, urlsplit(self._api.client.base_url).hostname or "")
 
 
 def _dry_run(

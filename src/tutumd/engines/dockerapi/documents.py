@@ -48,6 +48,6 @@ def digests_in(image: Json | None, reference: ImageReference) -> list[str]:
     found = []
     for name in digest_names(image):
         with suppress(EngineRefusedError):
-            if parse_reference(name).same_repository(reference):
+            if parse_reference(name).repository == reference.repository:
                 found.append(name)
     return found

@@ -6,10 +6,11 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from threading import Lock
-from typing import Any, cast
+from typing import Any
 
 from tutumd.engines.kubernetes.access import Client
 from tutumd.engines.kubernetes.requests import (
+    AUTOSCALERS,
     FIELD_MANAGER,
     JSON_PATCH,
     MERGE,
@@ -18,7 +19,6 @@ from tutumd.engines.kubernetes.requests import (
     ExpiredError,
     Request,
     message_of,
-    on_autoscalers,
     on_collection,
     on_workload,
     read,
@@ -90,14 +90,7 @@ class Cluster:
         objects: list[Json] = []
         query = {"limit": str(PAGE)}
         while True:
-            try:
-                page = self._call(replace(request, query=query))
-            except ExpiredError:
-                if "continue" not in query:
-                    raise
-                # The API has discarded the rest of the list: read it in one piece (client-go: tools/pager).
-                objects, query = [], {}
-                continue
+            page = self._call(replace(request, query=query))
             objects += page.get("items") or ()
             token = page["metadata"].get("continue")
             if not token:
@@ -127,7 +120,7 @@ class Cluster:
 
     def autoscalers(self, namespace: str) -> list[Json]:
         """Return the HorizontalPodAutoscalers of a namespace."""
-        return list(self._call(on_autoscalers("list", namespace)).get("items") or [])
+        return list(self._call(on_collection("list", AUTOSCALERS, namespace)).get("items") or [])
 
     def delete_pod(self, pod: Pod) -> None:
         """Delete exactly this pod; a replacement with the same name stays."""
@@ -140,9 +133,7 @@ class Cluster:
         workload = view.workload
         fields = {"involvedObject.uid": workload.metadata["uid"], "reason": "FailedCreate", "type": "Warning"}
         query = {"fieldSelector": ",".join(f"{name}={value}" for name, value in fields.items())}
-        page = self._call(
-            Request(verb="list", group="", resource="events", namespace=workload.address.namespace, query=query)
-        )
+        page = self._call(replace(on_collection("list", "events", workload.address.namespace), query=query))
         ours = (each for each in workload.metadata.get("managedFields") or () if each.get("manager") == FIELD_MANAGER)
         changed = max((str(each.get("time") or "") for each in ours), default="")
         events = page.get("items") or ()
@@ -177,7 +168,7 @@ class Cluster:
         }
         request = Request(verb="get", group="", resource="pods/log", namespace=namespace, name=pod, query=query)
         # 400: the container has not started, or has no previous instance.
-        return self._text(request, 400, 404) or ""
+        return self._text(request, 400, 404)
 
     def watch(self, kind: str, namespace: str, version: str) -> Any:
         """Open a watch and return the response, to be read by `events` and closed; it ends by itself after a while."""
@@ -185,13 +176,8 @@ class Cluster:
         request = replace(on_collection("watch", kind, namespace), query={"watch": "true", **query})
         return self._send(request, (_CONNECT_S, _WATCH_SILENCE_S))
 
-    def probe(self) -> None:
-        """Request the version, which needs no permission. Raises EngineUnavailableError if there is no response."""
-        with suppress(EngineRefusedError):
-            self.version()
-
     def version(self) -> tuple[str, str]:
-        """Return the version of the cluster and the date of its response; both may be empty."""
+        """Return the version of the cluster and the date of its response; both may be empty. It needs no permission."""
         with closing(self._send(VERSION, _PROBE_S)) as response:
             text = read(response, VERSION)
         told = json.loads(text) if text.startswith("{") else {}
@@ -225,18 +211,13 @@ class Cluster:
 
     def _find(self, request: Request) -> Json | None:
         text = self._text(request, 404)
-        if text is None:
-            return None
-        try:
-            return cast(Json, json.loads(text))
-        except ValueError as error:
-            raise EngineUnavailableError(f"cannot {request.words}: the response is no JSON") from error
+        with translated(f"cannot {request.words}: the response is no JSON", (ValueError,)):
+            return json.loads(text) if text else None
 
-    def _text(self, request: Request, *absent: int) -> str | None:
-        """Return the text of the response; None for a status in `absent`."""
+    def _text(self, request: Request, *absent: int) -> str:
+        """Return the text of the response; empty for a status in `absent`."""
         with closing(self._send(request, (_CONNECT_S, _READ_S), absent)) as response:
-            text = read(response, request)
-        return None if response.status in absent else text
+            return "" if response.status in absent else read(response, request)
 
     def _send(self, request: Request, limits_s: float | tuple[float, float], accepted: Collection[int] = ()) -> Any:
         """Send a request, with a total limit, or one limit for connecting and one for silence.

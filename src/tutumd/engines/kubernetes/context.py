@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from tutumd.engines.kubernetes.api import Cluster
 from tutumd.engines.kubernetes.requests import on_workload
@@ -15,7 +15,6 @@ from tutumd.engines.rollout import LOG_LINES, Timing, join_sentences, retry_on_c
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.ports import Run
 
-T = TypeVar("T")
 # Takes a workload and returns its patch, a list in JSON Patch, else in JSON Merge Patch; None if there is nothing to
 # change.
 MakePatch = Callable[[Workload], Any]
@@ -60,17 +59,13 @@ class WorkloadContext:
         """Send the result of `make_patch`, again after each conflict. Return the patched workload; None if there was
         nothing to change, or the workload is gone. Raises the errors of `retry_on_conflict`.
         """
-        return self.retry(lambda: self._change_once(make_patch))
+        return retry_on_conflict(self.run, self.timing, lambda: self._change_once(make_patch))
 
     def delete(self, pod: Pod, version: str) -> None:
         """Delete a pod that is stuck at a version. Raises EngineRefusedError."""
         self.run.log(f"deleting the pod {pod.name}, which is stuck at {version}")
         self.run.check()
-        self.retry(lambda: self.cluster.delete_pod(pod))
-
-    def retry(self, change: Callable[[], T]) -> T:
-        """Return the result of `change`, after as many attempts as conflicts make necessary."""
-        return retry_on_conflict(self.run, self.timing, change)
+        retry_on_conflict(self.run, self.timing, lambda: self.cluster.delete_pod(pod))
 
     def _change_once(self, make_patch: MakePatch) -> Json | None:
         workload = self.cluster.workload(self.address)

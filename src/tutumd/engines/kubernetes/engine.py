@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from threading import Event, Thread
 
@@ -17,7 +18,6 @@ from tutumd.engines.kubernetes.scale import (
     find_autoscaler,
     least_of,
     plan_scaling,
-    refuse_daemon_set,
     refuse_scaling,
 )
 from tutumd.engines.kubernetes.view import Pod, WorkloadView, read_pod
@@ -40,7 +40,6 @@ from tutumd.model import (
 )
 from tutumd.ports import PartialDiscoveryError, Run
 
-EVERY_NAMESPACE = "*"
 _LOG_PODS = 20
 _END_S = 5.0
 # Without a probe, an ended container was shown as ready for up to 4.1 s.
@@ -76,9 +75,7 @@ class KubernetesEngine:
         self._server_cap = server_cap
         self._limits = limits
         self._cluster = Cluster(access.connect)
-        self._namespaces = (
-            ("",) if EVERY_NAMESPACE in namespaces else (tuple(dict.fromkeys(namespaces)) or (access.namespace,))
-        )
+        self._namespaces = ("",) if "*" in namespaces else (tuple(dict.fromkeys(namespaces)) or (access.namespace,))
         self._timing = (timing or Timing(stable_s=_STABLE_S, poll_s=0.15)).adapted(limits)
         self._workloads = {
             namespace: [Informer(self._cluster, kind.plural, namespace, partial(Workload, kind)) for kind in Kind]
@@ -175,7 +172,6 @@ class KubernetesEngine:
 
     def scale(self, service: Service, target: int, run: Run) -> Outcome:
         def plan(view: WorkloadView) -> ScaleJournal:
-            refuse_daemon_set(view.workload)
             self._refuse_over_cap(view.workload, target)
             refuse_stopped(service.name, target, stopped=view.workload.is_stopped)
             # An autoscaler whose target has no replicas is off.
@@ -199,7 +195,6 @@ class KubernetesEngine:
 
         def plan(view: WorkloadView) -> ScaleJournal:
             workload = view.workload
-            refuse_daemon_set(workload)
             autoscaler = self._autoscaler(workload)
             target = workload.replicas or service.target or workload.replicas_before_stop or 1
             self._refuse_over_cap(workload, target)
@@ -214,7 +209,6 @@ class KubernetesEngine:
 
         def plan(view: WorkloadView) -> ScaleJournal:
             workload = view.workload
-            refuse_daemon_set(workload)
             noted = workload.replicas or workload.replicas_before_stop
             # Kubernetes: "Implicit maintenance-mode deactivation" of an autoscaler whose target has no replicas.
             return plan_scaling(view, 0, noted=noted, shared_with=self._autoscaler(workload))
@@ -241,7 +235,9 @@ class KubernetesEngine:
         return merge_output(sources, lines, after)
 
     def probe(self) -> None:
-        self._cluster.probe()
+        """Request the version, to which every cluster responds."""
+        with suppress(EngineRefusedError):
+            self._cluster.version()
 
     def check(self) -> tuple[Finding, ...]:
         subject = f"engine {self.info.name}"

@@ -7,7 +7,7 @@ from typing import Any
 
 from tutumd.engines.kubernetes.workloads import RESTARTED_AT, Workload, fingerprint, restarted_at
 from tutumd.engines.labels import IMAGE_ROLLED_BACK, IMAGE_TAGGED, Json
-from tutumd.engines.rollout import Result, Stage, restore_variables, set_variables, store_variables
+from tutumd.engines.rollout import Result, Stage, restore_variables, set_variables, store_variables, with_changes
 
 # Environment variables that a redeploy sets in the main container; None removes a variable.
 Variables = Mapping[str, str | None]
@@ -133,7 +133,7 @@ def _restored(template: Json, before: Json, names: Collection[str]) -> Json:
     """Return the template of a redeploy with the stored parts from before it."""
     restored: dict[str, Any] = copy.deepcopy(dict(template))
     metadata = restored["metadata"]
-    annotations = _changed(metadata.pop("annotations", None) or {}, {RESTARTED_AT: before["restarted_at"] or None})
+    annotations = with_changes(metadata.pop("annotations", None) or {}, {RESTARTED_AT: before["restarted_at"] or None})
     if annotations:  # the API omits empty values
         metadata["annotations"] = annotations
     for part, container in _all_containers(restored):
@@ -146,7 +146,7 @@ def _restored(template: Json, before: Json, names: Collection[str]) -> Json:
 
 def _patch(workload: Workload, template: Json, changed: Mapping[str, str | None], others: Json) -> list[Json]:
     """Return the JSON patch (RFC 6902) that sets the template, annotations of the workload, and other fields."""
-    annotations = _changed(workload.annotations, changed)
+    annotations = with_changes(workload.annotations, changed)
     fields = {"/spec/template": template, **others}
     if annotations != workload.annotations:
         fields["/metadata/annotations"] = annotations
@@ -154,11 +154,6 @@ def _patch(workload: Workload, template: Json, changed: Mapping[str, str | None]
         {"op": "replace", "path": "/metadata/resourceVersion", "value": workload.version},
         *({"op": "add", "path": path, "value": value} for path, value in fields.items()),
     ]
-
-
-def _changed(annotations: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
-    """Return annotations with changes; None removes an annotation."""
-    return {name: value for name, value in {**annotations, **changes}.items() if value is not None}
 
 
 def _all_containers(template: Json) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -24,8 +24,8 @@ from tutumd.engines.rollout import Result, Stage, Timing
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Plan, RunLimits, WantedImage
 
+# Pods that a redeploy may add to those that are wanted: more could be too many for nodes and databases.
 MAX_SURGE = 10
-"""Pods that a redeploy may add to those that are wanted: more could be too many for nodes and databases."""
 
 
 def plan_redeploy(

@@ -75,13 +75,18 @@ class Request:
         return f"{self.verb} {self.resource}{f' {self.name}' if self.name else ''}{place}"
 
 
+# What every API server answers, whatever the permissions.
 VERSION = Request(verb="get", group="", resource="version")
-"""What every API server answers, whatever the permissions."""
+
+
+AUTOSCALERS = "horizontalpodautoscalers"
+# Their v1 has all fields that are read and set here, and every cluster serves it; v2 is available only since 1.23.
+_GROUPS = {"pods": "", "nodes": "", "events": "", AUTOSCALERS: "autoscaling"}
 
 
 def on_collection(verb: str, kind: str, namespace: str) -> Request:
-    """Return the request for all objects of a kind: `pods`, `nodes`, or the plural of a `Kind`."""
-    return Request(verb=verb, group="" if kind in ("pods", "nodes") else "apps", resource=kind, namespace=namespace)
+    """Return the request for all objects of a kind: the plural of a `Kind`, or a name in `_GROUPS`."""
+    return Request(verb=verb, group=_GROUPS.get(kind, "apps"), resource=kind, namespace=namespace)
 
 
 def on_workload(address: Address, verb: str, subresource: str = "") -> Request:
@@ -95,13 +100,7 @@ def on_workload(address: Address, verb: str, subresource: str = "") -> Request:
     )
 
 
-def on_autoscalers(verb: str, namespace: str) -> Request:
-    """Return the request for the HorizontalPodAutoscalers of a namespace."""
-    # v1 has all fields that are read and set here, and every cluster serves it; v2 is available only since 1.23.
-    return Request(verb=verb, group="autoscaling", resource="horizontalpodautoscalers", namespace=namespace)
-
-
-CONNECTION_ERRORS = (urllib3.exceptions.HTTPError, OSError)
+CONNECTION_ERRORS = (ApiException, urllib3.exceptions.HTTPError, OSError)
 _PART_BYTES = 64 * 1024
 
 
@@ -131,11 +130,9 @@ def events(response: Any) -> Iterator[tuple[str, Json]]:
 
 @contextmanager
 def translated(what: str, errors: tuple[type[Exception], ...] = CONNECTION_ERRORS) -> Iterator[None]:
-    """Turn errors of the client and the given errors into EngineUnavailableError."""
+    """Turn these errors into EngineUnavailableError."""
     try:
         yield
-    except ApiException as error:
-        raise EngineUnavailableError(f"{what}: {error.reason}", explain(error)) from error
     except errors as error:
         raise EngineUnavailableError(f"{what}: {_cause(error)}", explain(error)) from error
 

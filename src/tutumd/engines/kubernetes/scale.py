@@ -6,7 +6,7 @@ from dataclasses import replace
 from tutumd.engines.kubernetes.context import WorkloadContext, report_progress
 from tutumd.engines.kubernetes.discover import result_digest
 from tutumd.engines.kubernetes.health import PodWatch, describe_late, is_scaled, target_of, window_s
-from tutumd.engines.kubernetes.requests import on_autoscalers
+from tutumd.engines.kubernetes.requests import AUTOSCALERS, on_collection
 from tutumd.engines.kubernetes.view import WorkloadView, controller_of, describe_pod, find_culprit
 from tutumd.engines.kubernetes.workloads import Address, Kind, Workload
 from tutumd.engines.labels import AUTOSCALER, STOPPED_REPLICAS, Json
@@ -21,6 +21,7 @@ from tutumd.engines.rollout import (
     end_rollback,
     fail,
     join_sentences,
+    retry_on_conflict,
     save,
     unfinished,
 )
@@ -94,15 +95,6 @@ def plan_scaling(
     )
 
 
-def refuse_daemon_set(workload: Workload) -> None:
-    """Raise EngineRefusedError for a workload whose number of pods cannot be set."""
-    if workload.kind is Kind.DAEMON_SET:
-        raise EngineRefusedError(
-            f"{workload.address.words} has one pod on each node that fits: that number cannot be set, and it cannot "
-            "be started or stopped"
-        )
-
-
 class Scale:
     """One change of the number of pods. The contract is on `rollout.driver.Change`.
 
@@ -118,7 +110,13 @@ class Scale:
         self._watch = PodWatch(context)
 
     def begin(self) -> ScaleJournal:
-        return self._plan(self.context.cluster.require_view(self.context.address))
+        view = self.context.cluster.require_view(self.context.address)
+        if view.workload.kind is Kind.DAEMON_SET:
+            raise EngineRefusedError(
+                f"{view.workload.address.words} has one pod on each node that fits: that number cannot be set, and it "
+                "cannot be started or stopped"
+            )
+        return self._plan(view)
 
     def send(self) -> None:
         # The annotation comes first: a stopped workload must always have it.
@@ -127,7 +125,7 @@ class Scale:
 
     def _set(self, number: int | None, *, instead_of: int | None) -> None:
         set_once = self._set_autoscaler if self.journal.autoscaler else self._set_replicas
-        if self.context.retry(lambda: set_once(number, instead_of)):
+        if retry_on_conflict(self.context.run, self.context.timing, lambda: set_once(number, instead_of)):
             self.context.run.log(f"set {'minReplicas' if self.journal.autoscaler else 'replicas'} to {number}")
 
     def _set_replicas(self, number: int | None, instead_of: int | None) -> bool:
@@ -153,7 +151,7 @@ class Scale:
             "metadata": {"resourceVersion": autoscaler["metadata"]["resourceVersion"]},
             "spec": {"minReplicas": number},
         }
-        cluster.patch(replace(on_autoscalers("patch", namespace), name=self.journal.autoscaler), body)
+        cluster.patch(replace(on_collection("patch", AUTOSCALERS, namespace), name=self.journal.autoscaler), body)
         return True
 
     def _annotate(self, noted: str | None) -> None:

@@ -224,12 +224,10 @@ def fingerprint(template: Json) -> str:
 def label_query(selector: Json) -> str:
     """Return a label selector as the API's query parameter (Kubernetes: Labels and Selectors)."""
     parts = [f"{name}={value}" for name, value in sorted((selector.get("matchLabels") or {}).items())]
-    for expression in selector.get("matchExpressions") or ():
-        parts.append(
-            _EXPRESSIONS[expression["operator"]].format(
-                key=expression["key"], values=",".join(sorted(expression.get("values") or ()))
-            )
-        )
+    parts += [
+        _EXPRESSIONS[each["operator"]].format(key=each["key"], values=",".join(sorted(each.get("values") or ())))
+        for each in selector.get("matchExpressions") or ()
+    ]
     return ",".join(parts)
 
 

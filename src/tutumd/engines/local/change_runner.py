@@ -6,8 +6,9 @@ first ends a half-done change.
 
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from tutumd.engines.local import records
 from tutumd.engines.local.data_folder import DataFolder, tail
@@ -255,7 +256,5 @@ def _failure(reason: str, log_tail: str = "") -> Outcome:
 
 
 def _saved_failure(run: Run) -> Outcome | None:
-    failure = run.journal.get("failure")
-    if not isinstance(failure, Mapping):
-        return None
-    return _failure(Cause(str(failure["reason"]), str(failure["code"])), str(failure["log_tail"]))
+    failure: Any = run.journal.get("failure")
+    return _failure(Cause(failure["reason"], failure["code"]), failure["log_tail"]) if failure else None

@@ -1,6 +1,6 @@
 """Functions that several engines use to roll out a change. No engine is imported here."""
 
-from tutumd.engines.rollout.driver import REMOVED, Look, carry_out, changed_meanwhile, end_rollback, fail, save
+from tutumd.engines.rollout.driver import REMOVED, Look, carry_out, end_rollback, fail, save
 from tutumd.engines.rollout.journal import (
     LOG_LINES,
     Result,
@@ -16,6 +16,7 @@ from tutumd.engines.rollout.journal import (
     restore_variables,
     set_variables,
     store_variables,
+    with_changes,
 )
 from tutumd.engines.rollout.timing import (
     DeniedError,
@@ -42,7 +43,6 @@ __all__ = [
     "blame",
     "build_outcome",
     "carry_out",
-    "changed_meanwhile",
     "end_rollback",
     "fail",
     "join_sentences",
@@ -56,4 +56,5 @@ __all__ = [
     "set_variables",
     "store_variables",
     "unfinished",
+    "with_changes",
 ]

@@ -116,12 +116,7 @@ def fail(change: Change[V], reason: str, log_tail: str = "", *, stage: Stage = S
     )
 
 
-def changed_meanwhile(text: str) -> str:
-    """Return a sentence about a change of the service by somebody else, as the reason of a failure."""
-    return Cause(text, ReasonCode.CHANGED_MEANWHILE)
-
-
-REMOVED = changed_meanwhile("the service was removed in the meantime")
+REMOVED = Cause("the service was removed in the meantime", ReasonCode.CHANGED_MEANWHILE)
 
 
 def end_rollback(change: Change[V], addition: str = "", *, rolled_back: bool) -> None:
@@ -167,7 +162,7 @@ def _follow(change: Change[V]) -> V | None:
             return None
         look = change.judge(view)
         if look.status is RolloutStatus.SUPERSEDED:
-            fail(change, changed_meanwhile(f"superseded: {look.progress}"))
+            fail(change, Cause(f"superseded: {look.progress}", ReasonCode.CHANGED_MEANWHILE))
             return view
         pause_s = min(pause_s * _SLOWER, _LONGEST_S)
         if look.progress != reported:

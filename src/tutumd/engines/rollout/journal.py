@@ -165,6 +165,11 @@ def refuse_stopped(name: str, target: int, *, stopped: bool) -> None:
         raise EngineRefusedError(f"the service {name} is stopped: start it before scaling it")
 
 
+def with_changes(labels: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
+    """Return labels or annotations with changes; None removes one."""
+    return {name: value for name, value in {**labels, **changes}.items() if value is not None}
+
+
 # Of a definition's environment, only the variables that a redeploy sets or removes are stored with values: the other
 # values may be secrets. A variable has the engine's own form: `NAME=value`, or an object with a name.
 

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import TypeVar
 
 from tutumd.errors import Cause, EngineRefusedError, EngineUnavailableError, TutumdError, code_of
@@ -13,7 +12,6 @@ from tutumd.model import RunLimits
 from tutumd.ports import Run
 
 T = TypeVar("T")
-_UTC_NOW = partial(datetime.now, UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +40,7 @@ class Timing:
     no_room_s: float = 3.0
     clock: Callable[[], float] = time.monotonic
     jitter: Callable[[], float] = random.random
-    now: Callable[[], datetime] = _UTC_NOW
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def adapted(self, limits: RunLimits) -> "Timing":
         """Return these durations with the stability window of the server's settings, if they set one."""
@@ -110,7 +108,7 @@ def retry_on_conflict(run: Run, timing: Timing, change: Callable[[], T]) -> T:
         try:
             return change()
         except StaleError:
-            pass
+            run.log("the service changed at the same moment: trying again")
         except DeniedError:
             if attempt >= _DENIED_ATTEMPTS:
                 raise

@@ -1,8 +1,8 @@
 """Requests to the engine about services, tasks and nodes; each with a time limit, each error translated."""
 
-import contextlib
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from operator import itemgetter
 from typing import Any, cast
 
@@ -52,15 +52,13 @@ class SwarmApi:
 
     def view(self, name: str) -> ServiceView | None:
         """Return one service; None if it is gone."""
-        with translated(f"inspect the service {name}", reading=True):
-            try:
-                service = self._sdk.inspect_service(name)
-            except docker.errors.NotFound:
-                return None
+        with translated(f"inspect the service {name}", reading=True), suppress(docker.errors.NotFound):
+            service = self._sdk.inspect_service(name)
             # The engine also accepts the start of an ID as a name.
-            if service["Spec"]["Name"] != name:
-                return None
-            return _view(service, self._sdk.tasks(filters={"service": service["ID"]}), read_nodes(self._sdk.nodes()))
+            if service["Spec"]["Name"] == name:
+                tasks = self._sdk.tasks(filters={"service": service["ID"]})
+                return _view(service, tasks, read_nodes(self._sdk.nodes()))
+        return None
 
     def shown_view(self, name: str) -> ServiceView | None:
         """Return one service; None if it is gone. Raises EngineRefusedError if the service must be ignored."""
@@ -114,7 +112,7 @@ class SwarmApi:
 
     def remove(self, name: str, action_uuid: str) -> None:
         """Remove a service that an action has created; do nothing if it is gone, or belongs to somebody else."""
-        with translated(f"remove the service {name}"), contextlib.suppress(docker.errors.NotFound):
+        with translated(f"remove the service {name}"), suppress(docker.errors.NotFound):
             if specs.label_sets(self._sdk.inspect_service(name)["Spec"])[0].get(ACTION) == action_uuid:
                 self._sdk.remove_service(name)
 
@@ -135,11 +133,9 @@ class SwarmApi:
 
     def local_image(self, name: str) -> Json | None:
         """Return an image of this node; None if the node has no image of that name."""
-        with translated(f"inspect the image {name}", reading=True):
-            try:
-                return cast(Json, self._sdk.inspect_image(name))
-            except docker.errors.NotFound:
-                return None
+        with translated(f"inspect the image {name}", reading=True), suppress(docker.errors.NotFound):
+            return cast(Json, self._sdk.inspect_image(name))
+        return None
 
     def is_on_host_network(self, spec: Json) -> bool:
         """Return whether the tasks of a service share the network of their node."""
@@ -154,15 +150,12 @@ class SwarmApi:
         """Return the last lines of a task, also of an ended task; empty without a task, or if the lines cannot be
         read.
         """
-        if task is None:
-            return ""
-        try:
-            return merge_output(
-                [Source(id=task.id, text=self._log(f"/tasks/{task.id}/logs", view, LOG_LINES))], LOG_LINES
-            ).text
-        except (EngineRefusedError, EngineUnavailableError):
+        if task is not None:
             # The task's node may be down: that must not hide the result of the update.
-            return ""
+            with suppress(EngineRefusedError, EngineUnavailableError):
+                output = self._log(f"/tasks/{task.id}/logs", view, LOG_LINES)
+                return merge_output([Source(id=task.id, text=output)], LOG_LINES).text
+        return ""
 
     def log(self, view: ServiceView, lines: int, after: Mapping[str, str] | None) -> Output:
         """Return the last lines of a service, as `Engine.logs` of tutumd.ports."""

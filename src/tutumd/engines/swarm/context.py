@@ -6,7 +6,7 @@ from typing import Any
 
 from tutumd.engines.dockerapi.documents import LEEWAY_S, patience_s
 from tutumd.engines.labels import Json
-from tutumd.engines.rollout import StaleError, Timing, poll_until, retry_on_conflict
+from tutumd.engines.rollout import Timing, poll_until, retry_on_conflict
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.view import ServiceView, Task, TaskPhase
@@ -66,11 +66,7 @@ class ServiceContext:
             return
         auth = self.api.stored_or_fresh_auth(spec["TaskTemplate"]["ContainerSpec"]["Image"])
         self.run.check()
-        try:
-            self.api.update(view, spec, auth)
-        except StaleError:
-            self.run.log("the service was changed by somebody else at the same moment: trying again")
-            raise
+        self.api.update(view, spec, auth)
         self.run.advance("sent", 1)
 
 

@@ -19,7 +19,7 @@ from tutumd.engines.swarm.images import find_availability, rollback_refusal, run
 from tutumd.engines.swarm.new_tasks import remove_probe
 from tutumd.engines.swarm.plan import RedeployJournal, describe_plan, prepare_redeploy
 from tutumd.engines.swarm.redeploy import Redeploy
-from tutumd.engines.swarm.scale import Scale, plan_scaling, refuse_impossible
+from tutumd.engines.swarm.scale import Scale, plan_scaling
 from tutumd.engines.swarm.view import ServiceView, Task, TaskPhase
 from tutumd.errors import EngineRefusedError
 from tutumd.model import (
@@ -196,9 +196,8 @@ class SwarmEngine:
 
     def scale(self, service: Service, target: int, run: Run) -> Outcome:
         def plan(view: ServiceView) -> ScaleJournal:
-            refuse_impossible(view, target, self._server_cap)
             refuse_stopped(service.name, target, stopped=specs.is_stopped(view.spec))
-            return plan_scaling(view, target)
+            return plan_scaling(view, target, self._server_cap)
 
         return carry_out(Scale(self._context(service, run), plan), ScaleJournal)
 
@@ -207,8 +206,7 @@ class SwarmEngine:
 
         def plan(view: ServiceView) -> ScaleJournal:
             target = specs.replicas_of(view.spec) or service.target or specs.replicas_before_stop(view.spec) or 1
-            refuse_impossible(view, target, self._server_cap)
-            return plan_scaling(view, target)
+            return plan_scaling(view, target, self._server_cap)
 
         return carry_out(Scale(self._context(service, run), plan), ScaleJournal)
 
@@ -216,8 +214,8 @@ class SwarmEngine:
         """Scale the service to 0 and store the number of containers in a label."""
 
         def plan(view: ServiceView) -> ScaleJournal:
-            refuse_impossible(view, 0, self._server_cap)
-            return plan_scaling(view, 0, noted=specs.replicas_of(view.spec) or specs.replicas_before_stop(view.spec))
+            noted = specs.replicas_of(view.spec) or specs.replicas_before_stop(view.spec)
+            return plan_scaling(view, 0, self._server_cap, noted=noted)
 
         return carry_out(Scale(self._context(service, run), plan), ScaleJournal)
 

@@ -73,20 +73,16 @@ def shared_mount(spec: Json) -> str:
     return next((str(mount.get("Target")) for mount in written), "")
 
 
-def has_health_check(spec: Json, *, in_image: bool) -> bool:
-    """Return whether the tasks of a service have a health check: their own, which may be disabled, or that of the
-    image.
-    """
-    own = (specs.container_spec(spec).get("Healthcheck") or {}).get("Test")
-    return is_health_check(own) if own else in_image
-
-
-def needs_probe(spec: Json, order: Order, *, health_checked: bool) -> bool:
+def needs_probe(spec: Json, order: Order, *, image_is_checked: bool) -> bool:
     """Return whether an update could stop an old task for a new task that does not last.
 
+    If the new tasks have a health check, the engine waits until each is healthy.
+
     Args:
-        health_checked: Whether the new tasks have a health check: the engine then waits until each is healthy.
+        image_is_checked: Whether the image has a health check, which a check of the service replaces or disables.
     """
+    own = (specs.container_spec(spec).get("Healthcheck") or {}).get("Test")
+    health_checked = is_health_check(own) if own else image_is_checked
     runs = specs.mode_of(spec) is specs.Mode.REPLICATED and specs.replicas_of(spec) > 0
     return runs and order is Order.START_FIRST and not shared_mount(spec) and not health_checked
 

@@ -12,7 +12,6 @@ from tutumd.engines.rollout import (
     RolloutStatus,
     Stage,
     build_outcome,
-    changed_meanwhile,
     fail,
     join_sentences,
     poll_until,
@@ -39,10 +38,12 @@ from tutumd.engines.swarm.images import redeployed_image, split_digest
 from tutumd.engines.swarm.new_tasks import NO_ROOM, remove_probe, run_probe
 from tutumd.engines.swarm.plan import RedeployJournal, prepare_redeploy
 from tutumd.engines.swarm.view import ServiceView, TaskPhase
+from tutumd.errors import Cause, ReasonCode
 from tutumd.model import Outcome, Phase
 
-_EMPTIED = changed_meanwhile(
-    "somebody else scaled the service to 0 during the update, so nothing shows that the new version runs"
+_EMPTIED = Cause(
+    "somebody else scaled the service to 0 during the update, so nothing shows that the new version runs",
+    ReasonCode.CHANGED_MEANWHILE,
 )
 
 
@@ -187,7 +188,6 @@ class Redeploy:
 
     def undo(self) -> None:
         run, journal = self.context.run, self.journal
-        self._given_up.clear()
         run.log("restoring the previous version", Phase.RESTORING)
         self.context.change(
             lambda view: (

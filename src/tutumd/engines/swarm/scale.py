@@ -25,12 +25,16 @@ from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome, Phase
 
 
-def plan_scaling(view: ServiceView, target: int, *, noted: int = 0) -> ScaleJournal:
+def plan_scaling(view: ServiceView, target: int, server_cap: int, *, noted: int = 0) -> ScaleJournal:
     """Return the journal of a change to `target` replicas.
 
     Args:
         noted: Value of the label of a stopped service afterwards; 0 means no label.
+
+    Raises:
+        EngineRefusedError: The service cannot have as many replicas, or a cap does not allow them.
     """
+    _refuse_impossible(view, target, server_cap)
     return ScaleJournal(
         before=specs.replicas_of(view.spec),
         target=target,
@@ -41,8 +45,7 @@ def plan_scaling(view: ServiceView, target: int, *, noted: int = 0) -> ScaleJour
     )
 
 
-def refuse_impossible(view: ServiceView, target: int, server_cap: int) -> None:
-    """Raise EngineRefusedError if the service cannot have `target` replicas, or a cap does not allow as many."""
+def _refuse_impossible(view: ServiceView, target: int, server_cap: int) -> None:
     name, mode = view.spec["Name"], specs.mode_of(view.spec)
     if mode is specs.Mode.GLOBAL:
         raise EngineRefusedError(

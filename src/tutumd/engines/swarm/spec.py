@@ -17,7 +17,7 @@ from tutumd.engines.labels import (
     parse_labels,
     written_number,
 )
-from tutumd.engines.rollout import restore_variables, set_variables, store_variables
+from tutumd.engines.rollout import restore_variables, set_variables, store_variables, with_changes
 from tutumd.model import RunLimits
 
 STACK = "com.docker.stack.namespace"
@@ -64,17 +64,13 @@ def mode_of(spec: Json) -> Mode:
 
 def replicas_of(spec: Json) -> int:
     """Return the replicas of a replicated service; absent means 1 (swarmkit: api/defaults)."""
-    replicas = ((spec.get("Mode") or {}).get("Replicated") or {}).get("Replicas")
-    return 1 if replicas is None else int(replicas)
+    return int(((spec.get("Mode") or {}).get("Replicated") or {}).get("Replicas", 1))
 
 
 def completions_of(spec: Json) -> int | None:
     """Return how many tasks of a job must complete; None means one task on each node."""
     job: Json | None = (spec.get("Mode") or {}).get("ReplicatedJob")
-    if job is None:
-        return None
-    total = job.get("TotalCompletions", job.get("MaxConcurrent"))
-    return 1 if total is None else int(total)
+    return None if job is None else int(job.get("TotalCompletions", job.get("MaxConcurrent", 1)))
 
 
 def is_stopped(spec: Json) -> bool:
@@ -94,8 +90,7 @@ def container_spec(spec: Json) -> Json:
 
 def grace_s(spec: Json) -> float:
     """Return the seconds that a container may take to stop; absent means 10 (Docker: `--stop-grace-period`)."""
-    given = container_spec(spec).get("StopGracePeriod")
-    return 10.0 if given is None else int(given) / NANO
+    return int(container_spec(spec).get("StopGracePeriod", 10 * NANO)) / NANO
 
 
 def max_per_node(spec: Json) -> int:
@@ -262,7 +257,7 @@ def with_replicas(spec: Json, replicas: int | None, *, noted: str | None = None)
     return {
         **spec,
         "Mode": {"Replicated": {"Replicas": replicas}},
-        "Labels": _changed_labels(spec, {STOPPED_REPLICAS: noted}),
+        "Labels": with_changes(label_sets(spec)[0], {STOPPED_REPLICAS: noted}),
     }
 
 
@@ -270,13 +265,8 @@ def _with_version(spec: Json, new: Version, labels: Mapping[str, str | None]) ->
     made: dict[str, Any] = copy.deepcopy(dict(spec))
     made["TaskTemplate"]["ContainerSpec"]["Image"] = new.image
     made["TaskTemplate"]["ForceUpdate"] = new.force
-    made["Labels"] = _changed_labels(spec, labels)
+    made["Labels"] = with_changes(label_sets(spec)[0], labels)
     return made
-
-
-def _changed_labels(spec: Json, labels: Mapping[str, str | None]) -> dict[str, str]:
-    """Return the labels of the service with changes; None removes a label."""
-    return {name: value for name, value in {**label_sets(spec)[0], **labels}.items() if value is not None}
 
 
 def _without_zeros(config: Json | None) -> dict[str, Any] | None:

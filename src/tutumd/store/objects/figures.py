@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,7 +12,7 @@ from tutumd.ports import HEARTBEAT_TIMEOUT
 from tutumd.store.objects import action_totals
 from tutumd.store.objects.row_mapping import Row
 from tutumd.store.queue.leases import is_unleased
-from tutumd.store.queue.notifier_queue import select_next
+from tutumd.store.queue.notifier_queue import is_tried, select_next
 from tutumd.store.sql import StorePart
 from tutumd.store.tables import (
     LIVE,
@@ -100,10 +100,10 @@ def _read_notifications(connection: sa.Connection) -> list[NotificationFigures]:
 
 
 def read_delay_s(connection: sa.Connection, now: datetime, lease_now: datetime) -> float:
-    """Return for how many seconds the next notification of an idle target has been due; 0 if none is."""
+    """Return for how many seconds the next notification of a target that nobody tries has been due; 0 if none is."""
     c = notifications.c  # tests of targets are stored as due long before
     since = sa.case((c.created > c.due, c.created), else_=c.due).label("since")
-    waiting = select_next(lease_now).add_columns(since).subquery()
+    waiting = select_next(lease_now).where(~is_tried(lease_now, timedelta(minutes=1))).add_columns(since).subquery()
     first = connection.scalar(sa.select(sa.func.min(waiting.c.since)))
     return max(0.0, (now - first).total_seconds()) if first else 0.0
 

@@ -1,5 +1,6 @@
 """Group calls after their intake: the order of their actions, and their ends with the notifications."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from graphlib import CycleError, TopologicalSorter
@@ -108,12 +109,14 @@ _live = sa.select(_before.c.seq).where(
     _before.c.state.in_([sa.literal_column("'Pending'"), sa.literal_column("'In progress'")])
 )
 _HAS_ENDED = ~_live.where(_before.c.seq == _p.predecessor_seq).correlate(action_predecessors).exists()
-_OVERDUE: sa.Select[Any] = sa.select(_call.seq, _call.lines).where(
+_OVERDUE: sa.Select[Any] = sa.select(_call.seq, _call.handler_seq, _call.lines).where(
     _call.ended.is_(None), ~_live.where(_before.c.seq == _call.waits_for).correlate(group_calls).exists()
 )
 _UNSETTLED = sa.select(_p.action_seq).where(_HAS_ENDED)
 # By group, so that no two workers deadlock when they record what they tell of its calls.
-_SOME_OVERDUE = _OVERDUE.order_by(_call.handler_seq).limit(_AT_ONCE).with_for_update(of=group_calls, skip_locked=True)
+_SOME_OVERDUE = (
+    _OVERDUE.order_by(_call.handler_seq, _call.seq).limit(_AT_ONCE).with_for_update(of=group_calls, skip_locked=True)
+)
 _SOME_UNSETTLED = _UNSETTLED.limit(_AT_ONCE)
 IS_UNSETTLED = sa.or_(_UNSETTLED.correlate(None).exists(), _OVERDUE.correlate(None).exists()).label("is_unsettled")
 """The condition that `settle` has something to do. It is cheap if no action waits for another."""
@@ -180,22 +183,23 @@ def _settle_followers(connection: sa.Connection, seqs: Iterable[int], now: datet
 
 
 def _end_calls(connection: sa.Connection, now: datetime) -> set[str]:
-    called = {
-        row.seq: {line.action_seq for line in lines_from(row) if line.action_seq}
+    called = [
+        (row.handler_seq, row.seq, frozenset(line.action_seq for line in lines_from(row) if line.action_seq))
         for row in connection.execute(_SOME_OVERDUE)
-    }
+    ]
     if not called:
         return set()
-    states = read_states(connection, set().union(*called.values()))
-    topics: set[str] = set()
-    for seq, of_call in called.items():
+    states = read_states(connection, frozenset().union(*(of_call for _, _, of_call in called)))
+    ended: defaultdict[tuple[int, frozenset[int]], list[int]] = defaultdict(list)
+    for group, seq, of_call in called:
         left = max((each for each in of_call if states.get(each) in _LIVE_STATES), default=None)
         state = state_of_call([states.get(each) for each in of_call])
         update = sa.update(group_calls).where(_call.seq == seq)
         connection.execute(update.values(waits_for=left) if left else update.values(ended=now, state=state.value))
         if left is None:
-            topics |= {ENDS, *add_group_call(connection, seq, now)}
-    return topics
+            ended[group, of_call].append(seq)
+    told = [add_group_call(connection, numbers, now) for numbers in ended.values()]
+    return {ENDS}.union(*told) if ended else set()
 
 
 _MAX_REASON_CHARS = 200
@@ -216,12 +220,15 @@ _SELECT_COVERED = outbox.SELECT_COVERING.add_columns(
 )
 
 
-def add_group_call(connection: sa.Connection, number: int, now: datetime) -> set[str]:
-    """Queue the notifications of a group call whose actions have all ended, and return the topics to publish.
+def add_group_call(connection: sa.Connection, numbers: list[int], now: datetime) -> set[str]:
+    """Queue the notifications of group calls whose actions have all ended, and return the topics to publish.
 
     A target is told of the actions that it covers at this time. Equal failures are suppressed as the target requires.
+
+    Args:
+        numbers: Calls of one group with the same actions, oldest first: the first call stands for all.
     """
-    call = connection.execute(sa.select(group_calls).where(group_calls.c.seq == number)).one()
+    call = connection.execute(sa.select(group_calls).where(group_calls.c.seq == numbers[0])).one()
     lines = {line.action_uuid: line for line in lines_from(call) if line.action_uuid}
     covered = connection.execute(_SELECT_COVERED, {"action_uuids": list(lines)}).all()
     if not covered:
@@ -239,7 +246,8 @@ def add_group_call(connection: sa.Connection, number: int, now: datetime) -> set
         for target, event, suppressed in outbox.choose(
             connection, first.state, key, [first], now, is_target, has_recovered=has_recovered
         ):
-            data = _describe(call, lines, of_target, now) | {"suppressed": suppressed}
+            data = _describe(call, lines, of_target, now)
+            data |= {"calls": {"count": len(numbers)}, "suppressed": suppressed}
             new.append((target, event, {"payload": payloads.payload_of(event, now, data)}))
     return outbox.add_new(connection, new, now)
 

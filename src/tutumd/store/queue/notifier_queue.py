@@ -30,6 +30,8 @@ MAX_DEATHS = 10
 """Dead notifications in a row that disable a target."""
 MAX_FAILING = 4
 """Notifications that a notifier sends at the same time to targets whose last attempt failed: the others stay prompt."""
+PAUSE = timedelta(seconds=1)
+"""Minimum time between attempts to reach a target that has failed `outbox.PATIENCE` times in a row."""
 
 _ACTION_DELETED = "the action was deleted before the notification could be sent"
 _LONGEST_WAIT = timedelta(hours=27)
@@ -45,7 +47,7 @@ class SqlNotificationQueue(StorePart, NotificationQueue):
 
     def claim_notifications(self, notifier: str, limit: int, lease: timedelta) -> Sequence[ClaimedNotification]:
         now, lease_now = self._clock(), self._lease_clock()
-        due = select_next(lease_now).where(_is_due(now))
+        due = select_next(lease_now).where(_is_due(now), ~is_tried(lease_now, PAUSE))
         if self._database.dialect.single_writer and not self._database.fetch(due.limit(1)):
             return ()
         with self._database.write() as connection:
@@ -126,7 +128,8 @@ class SqlNotificationQueue(StorePart, NotificationQueue):
 
     def next_due(self) -> datetime | None:
         now, lease_now = self._clock(), self._lease_clock()
-        due = sa.case((_is_due(now), sa.literal(now, UtcTime)), else_=notifications.c.due)
+        soon, at_once = sa.literal(now + PAUSE, UtcTime), sa.literal(now, UtcTime)
+        due = sa.case((is_tried(lease_now, PAUSE), soon), (_is_due(now), at_once), else_=notifications.c.due)
         free = sa.select(sa.func.min(select_next(lease_now).add_columns(due.label("when")).subquery().c.when))
         leased = sa.select(sa.func.min(notifications.c.lease_until)).where(LEASED)
         # In one statement: between two of them, a notification could be claimed or stored.
@@ -163,6 +166,12 @@ def select_next(lease_now: datetime) -> sa.Select[Any]:
 def _is_due(now: datetime) -> sa.ColumnElement[bool]:
     c = notifications.c
     return sa.or_(c.due <= now + CLOCK_SKEW, c.created > now + SET_BACK, c.due > now + _LONGEST_WAIT)
+
+
+def is_tried(lease_now: datetime, within: timedelta) -> sa.ColumnElement[bool]:
+    """Return the condition that a target fails again and again, and was tried within this time."""
+    was_tried = targets.c.claimed.between(lease_now - within, lease_now)
+    return sa.and_(targets.c.failures >= outbox.PATIENCE, was_tried)
 
 
 def _lock_targets(

@@ -29,6 +29,10 @@ NO_REVISION = (
     "no commit status is sent: neither a verified payload nor the image's label org.opencontainers.image.revision"
     " names a commit (40 or 64 hexadecimal digits)"
 )
+PATIENCE = 5
+"""Failed attempts in a row after which a target is tried once per second at most, and new notifications do not wake the
+notifier: on a busy server, the attempts to reach a dead target would slow down calls and actions.
+"""
 _BLOCK = 500
 """The pending notifications of a target are counted once per so many numbers."""
 _ENGINE = "engine"
@@ -277,7 +281,7 @@ def add_new(connection: sa.Connection, new: Sequence[New], now: datetime, **valu
     for row in connection.execute(inserted, rows).all():
         if row.seq // _BLOCK != newest[row.target_seq] // _BLOCK:
             _trim(connection, row.target_seq, now)
-    return {NOTIFICATIONS}
+    return {NOTIFICATIONS} if any(target.failures < PATIENCE for target, _, _ in new) else set()
 
 
 def _trim(connection: sa.Connection, target_seq: int, now: datetime) -> None:

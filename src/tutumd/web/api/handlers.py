@@ -150,7 +150,7 @@ def try_handler(web: Web, viewer: Caller, owner: Owner, handler_uuid: HandlerUui
             body=text.encode(),
             address=sent["address"],
             now=web.clock(),
-            issuer_keys=web.issuer_keys.loaded(),
+            find_key=web.issuer_keys.loaded(),
             audience=web.public_origin,
         ),
         cipher=web.cipher,

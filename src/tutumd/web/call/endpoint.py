@@ -163,7 +163,7 @@ class CallEndpoint:
             body=body,
             address=address,
             now=context.clock(),
-            issuer_keys=context.issuer_keys,
+            find_key=context.issuer_keys.find,
             audience=context.public_origin,
         )
 

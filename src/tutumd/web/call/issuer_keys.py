@@ -12,7 +12,7 @@ from threading import Thread
 import anyio.to_thread
 from jwt import PyJWK, PyJWTError
 
-from tutumd.application.admission.identity import ALGORITHMS, AllowedIssuers, KeyFault
+from tutumd.application.admission.identity import ALGORITHMS, AllowedIssuers, KeyFault, KeyLookup
 from tutumd.errors import UnavailableError
 from tutumd.model.issuers import MAX_KEYS_AGE, REFETCH_AFTER
 from tutumd.ports import Clock, Issuers
@@ -69,7 +69,7 @@ class KeyCache:
         self._wanted_at: dict[str, float] = {}
 
     def find(self, url: str, kid: str) -> PyJWK | KeyFault:
-        """Return a key as KeyLookup defines."""
+        """Return a key as `KeyLookup` defines."""
         if url not in self._allowed:
             return KeyFault.FORBIDDEN_ISSUER
         entry, now = self._entries.get(url), self._monotonic()
@@ -84,11 +84,11 @@ class KeyCache:
             return next(iter(entry.keys.values()))
         return entry.keys.get(kid, KeyFault.UNKNOWN_KID)
 
-    def loaded(self) -> "KeyCache":
-        """Return this cache when it has read the stored keys of all issuers."""
+    def loaded(self) -> KeyLookup:
+        """Return `find` when the stored keys of all issuers were read."""
         for url in self._allowed:
             self._reload(url)
-        return self
+        return self.find
 
     async def refreshed(self, url: str) -> None:
         """Return when the keys of an issuer were read again: from the store, or from the issuer, which takes up to 5

@@ -164,7 +164,7 @@ def _try(found: Found, form: Form) -> Trial:
             body=form.get("body", "").replace("\r\n", "\n").encode(),
             address=form.get("address", "").strip(),
             now=web.clock(),
-            issuer_keys=web.issuer_keys.loaded(),
+            find_key=web.issuer_keys.loaded(),
             audience=web.public_origin,
         ),
         cipher=web.cipher,

@@ -36,7 +36,7 @@ VERIFY = parse_verification({"preset": "oidc", "issuer": "github", "claims": {"r
 
 
 def check(token: str, verification: Verification = VERIFY, now: datetime = NOW, keys: Any = None) -> Identity | Reason:
-    return check_token(token, verification, AUDIENCE, now, keys or IssuerKeys())
+    return check_token(token, verification, AUDIENCE, now, (keys or IssuerKeys()).find)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -244,7 +244,7 @@ def test_the_audience_may_be_in_a_list_without_others() -> None:
 
 def test_without_an_audience_no_token_is_accepted() -> None:
     for aud in ("", None, AUDIENCE):
-        assert check_token(sign(claims_of(aud=aud)), VERIFY, "", NOW, IssuerKeys()) == Reason("token-no-audience")
+        assert check_token(sign(claims_of(aud=aud)), VERIFY, "", NOW, IssuerKeys().find) == Reason("token-no-audience")
 
 
 def test_the_key_of_a_token_without_id_survives_another_signature() -> None:

@@ -20,13 +20,13 @@ _TOLERANCE = timedelta(seconds=2)
 _IRREGULAR = 0x8F280000
 
 
-def copy_compose_files(api: DockerApi, old: InspectedContainer, new: str, run: Run) -> None:
+def copy_compose_files(api: DockerApi, old: InspectedContainer, new: InspectedContainer, run: Run) -> None:
     """Copy inline configs and secrets from a Compose container into the new container.
 
     Raises:
         EngineRefusedError: A file cannot be copied.
     """
-    if old.compose is None:
+    if old.compose is None or new.created is None:
         return
     for path in candidate_paths(
         api.changed_files(old.id), [mount["Destination"] for mount in old.raw.get("Mounts") or ()]
@@ -38,12 +38,8 @@ def copy_compose_files(api: DockerApi, old: InspectedContainer, new: str, run: R
             raise EngineRefusedError(
                 f"cannot copy the inline file {path} of {old.name}: it has {stat['size']} bytes, more than {_MAX_BYTES}"
             )
-        archive = api.read_file(old.id, path)
-        created = api.container(new)
-        if created is None or created.created is None:
-            raise EngineRefusedError(f"the container {new[:12]} was removed by somebody else")
         # The next redeploy recognizes the file by this time.
-        api.write_files(new, _with_time(archive, path, created.created), run)
+        api.write_files(new.id, _with_time(api.read_file(old.id, path), path, new.created), run)
         run.log(f"copied the inline file {path}")
 
 
@@ -75,11 +71,8 @@ def _with_time(archive: bytes, path: str, modified: datetime) -> bytes:
     """Return an archive with one file for the same path, with this time in whole seconds."""
     copy = io.BytesIO()
     with tarfile.open(fileobj=io.BytesIO(archive)) as source, tarfile.open(fileobj=copy, mode="w") as target:
-        entry = source.next()
-        content = source.extractfile(entry) if entry is not None else None
-        if entry is None or content is None:
-            raise EngineRefusedError(f"cannot copy the inline file {path}: it is not a regular file")
+        (entry,) = source
         entry.name, entry.mtime = path.lstrip("/"), int(modified.timestamp())
         entry.pax_headers = {}
-        target.addfile(entry, content)
+        target.addfile(entry, source.extractfile(entry))
     return copy.getvalue()

@@ -43,7 +43,6 @@ from tutumd.engines.labels import Json, parse_reference
 from tutumd.errors import EngineBusyError, EngineRefusedError
 
 _Containers = Sequence[InspectedContainer]
-_SHORT_ID = 12
 
 
 def prepare(context: ActionContext, find: FindGroup, self_id: str | None) -> RedeployJournal:
@@ -62,7 +61,7 @@ def prepare(context: ActionContext, find: FindGroup, self_id: str | None) -> Red
             group, containers = find()
         # Also if the run was killed in this phase: the replacement of an unreadable container would lack its settings.
         check_readable(group.containers)
-        wanted, is_podman = context.run.image, context.api.facts().is_podman
+        wanted, is_podman = context.run.image, context.api.client.is_podman
         plan = plan_redeploy(group, containers, context.run.tag, self_id, wanted=wanted, is_podman=is_podman)
         journal = _prepare(context, find, plan, containers)
     except (EngineRefusedError, EngineBusyError) as error:
@@ -183,8 +182,9 @@ def create_spare(context: ActionContext, old: InspectedContainer) -> str:
     if (context.api.image(old.image_name) or {}).get("Id") != old.image_id:
         body["Image"] = old.image_id
     spare = context.api.create(prev_name(base_name(old.name), context.run_id), body, context.run)
-    if context.api.container(old.id) is not None:
-        copy_compose_files(context.api, old, spare, context.run)
+    created = context.api.container(spare)
+    if created is not None and context.api.container(old.id) is not None:
+        copy_compose_files(context.api, old, created, context.run)
     return spare
 
 
@@ -208,7 +208,7 @@ def with_copies(
         old, new = known.get(swap.old), context.api.container(swap.new) if swap.new else None
         has_ended = swap.ran and not swap.follows and not (new is not None and new.is_active)
         is_gone = not any(map(context.api.container, filter(None, (swap.old, swap.spare))))
-        is_unfinished = names & {f"{each[:_SHORT_ID]}_{swap.name}" for each in (swap.old, swap.new)}
+        is_unfinished = names & {f"{each[:12]}_{swap.name}" for each in (swap.old, swap.new)}
         if old is not None and has_ended and is_gone and (swap.old in removed or is_unfinished):
             with suppress(EngineRefusedError):
                 swap = replace(swap, spare=create_spare(context, old))
@@ -239,7 +239,7 @@ def _create(context: ActionContext, swap: Swap, old: InspectedContainer, body: M
         raise OtherInstallationError(f"{swap.image} changed on the engine while a container was created from it")
     context.remember(old)
     context.remember(created)
-    copy_compose_files(context.api, old, new, context.run)
+    copy_compose_files(context.api, old, created, context.run)
     return replace(swap, new=new)
 
 

@@ -121,14 +121,12 @@ def load_journal(stored: Mapping[str, Any]) -> ScaleJournal | None:
     return ScaleJournal(**stored) if stored and stored != LOST_JOURNAL else None
 
 
+@dataclass(frozen=True, slots=True)
 class Scaler:
     """Scales one service in one run."""
 
-    def __init__(self, context: ActionContext, find: FindGroup) -> None:
-        self._context = context
-        self._api = context.api
-        self._run = context.run
-        self._find = find
+    context: ActionContext
+    find: FindGroup
 
     def scale(self, target: int) -> Outcome:
         """Scale the service to `target` containers, or continue a killed attempt.
@@ -138,40 +136,40 @@ class Scaler:
         """
         try:
             outcome = self._scale(target)
-            self._find()
+            self.find()
         except EngineBusyError:
-            journal = load_journal(self._run.journal)
+            journal = load_journal(self.context.run.journal)
             for created in self._created(journal).values() if journal else ():
                 if created.started is None:
-                    self._api.remove(created.id, self._run, volumes=True)
-            self._run.save({})
+                    self.context.api.remove(created.id, self.context.run, volumes=True)
+            self.context.run.save({})
             raise
         return outcome
 
     def _scale(self, target: int) -> Outcome:
-        journal = load_journal(self._run.journal)
+        journal = load_journal(self.context.run.journal)
         if journal is None:
             self._remove_begun()
             journal = self._plan(target)
-            self._run.save(asdict(journal))
+            self.context.run.save(asdict(journal))
         if not journal.copies:
             return self._remove(journal)
         failure = self._add(journal)
         if failure is None:
             return self._outcome(journal)
-        self._find()  # another installation's redeploy may have caused the failure
+        self.find()  # another installation's redeploy may have caused the failure
         return self._undo(journal, *failure)
 
     def _remove_begun(self) -> None:
         """Remove the replicas that this action has added if its journal is lost: nobody watched them."""
-        containers = self._find()[0].containers if self._run.journal else ()
-        added = [each for each in containers if each.labels.get(ACTION) == self._run.action_uuid]
+        containers = self.find()[0].containers if self.context.run.journal else ()
+        added = [each for each in containers if each.labels.get(ACTION) == self.context.run.action_uuid]
         for container in added if len(added) < len(containers) else ():
-            self._run.log(f"removing {container.name}, which an earlier try has added", Phase.RESTORING)
-            self._api.remove(container.id, self._run, volumes=container.started is None)
+            self.context.run.log(f"removing {container.name}, which an earlier try has added", Phase.RESTORING)
+            self.context.api.remove(container.id, self.context.run, volumes=container.started is None)
 
     def _plan(self, target: int) -> ScaleJournal:
-        group, all_containers = self._find()
+        group, all_containers = self.find()
         containers = group.containers
         before = [container.id for container in containers]
         refuse_stopped(group.name, target, stopped=all(container.stopped_on_purpose for container in containers))
@@ -186,7 +184,7 @@ class Scaler:
 
     def _check_image(self, first: InspectedContainer) -> None:
         """Check that a replica would run the same image as the existing containers."""
-        image = self._api.image(first.image_name)
+        image = self.context.api.image(first.image_name)
         if image is None or image["Id"] != first.image_id:
             change = "is gone" if image is None else "is another one by now"
             raise EngineRefusedError(
@@ -208,7 +206,7 @@ class Scaler:
                     f"the new container {name} was removed by somebody else", ReasonCode.CHANGED_MEANWHILE
                 )
         names = {container.id: name for name, container in created.items()}
-        failure = self._context.confirm(names)
+        failure = self.context.confirm(names)
         return failure and (names[failure[0]], failure[1])
 
     def _start(self, name: str, journal: ScaleJournal) -> None:
@@ -218,33 +216,33 @@ class Scaler:
             return
         if leftover is not None:
             # The process was killed while it created this replica, which may lack a network or a file.
-            self._api.remove(leftover.id, self._run, volumes=True)
-        if self._run.remaining_s() <= 0:
-            raise EngineRefusedError(unfinished(self._run, f"{name} was not added"))
-        group, _ = self._find()
+            self.context.api.remove(leftover.id, self.context.run, volumes=True)
+        if self.context.run.remaining_s() <= 0:
+            raise EngineRefusedError(unfinished(self.context.run, f"{name} was not added"))
+        group, _ = self.find()
         first = next((container for container in group.containers if container.id in journal.before), None)
         if first is None:
             raise EngineRefusedError("the containers that were to be replicated are gone")
-        new = self._api.create(name, replica_config(group, first, name), self._run)
-        created = self._api.container(new)
+        new = self.context.api.create(name, replica_config(group, first, name), self.context.run)
+        created = self.context.api.container(new)
         if created is None or created.image_id != first.image_id:
             # Somebody, or another service's redeploy, has pulled since.
             raise EngineRefusedError(f"{first.image_name} became another image on this engine; redeploy first")
-        copy_compose_files(self._api, first, new, self._run)
+        copy_compose_files(self.context.api, first, created, self.context.run)
         # Another installation's redeploy creates its containers and then checks for new ones, and so does this action.
-        self._find()
-        self._api.apply(SwapStep(verb="start", container=new), self._run)
-        self._run.log(f"started {name}", Phase.STARTING)
+        self.find()
+        self.context.api.apply(SwapStep(verb="start", container=new), self.context.run)
+        self.context.run.log(f"started {name}", Phase.STARTING)
 
     def _created(self, journal: ScaleJournal) -> dict[str, InspectedContainer]:
         """Return the replicas that this action has created, by name, without containers to which others gave these
         names.
         """
-        found = {name: self._api.container(name) for name in journal.copies}
+        found = {name: self.context.api.container(name) for name in journal.copies}
         return {
             name: container
             for name, container in found.items()
-            if container is not None and container.labels.get(ACTION) == self._run.action_uuid
+            if container is not None and container.labels.get(ACTION) == self.context.run.action_uuid
         }
 
     def _undo(self, journal: ScaleJournal, name: str, reason: str) -> Outcome:
@@ -252,30 +250,30 @@ class Scaler:
         created, log_tail, code = self._created(journal), "", code_of(reason)
         if name in created:
             reason = f"the new container {name} failed: {reason}"
-            log_tail = self._api.output(created[name].id, TAIL_LINES)
-        self._run.log(reason, Phase.RESTORING)
+            log_tail = self.context.api.output(created[name].id, TAIL_LINES)
+        self.context.run.log(reason, Phase.RESTORING)
         for each in reversed(created.values()):
             try:
-                self._api.remove(each.id, self._run, volumes=True)
+                self.context.api.remove(each.id, self.context.run, volumes=True)
             except EngineRefusedError as error:
                 reason = f"{reason}; {error}"
         return self._outcome(journal, Cause(reason, code), log_tail)
 
     def _remove(self, journal: ScaleJournal) -> Outcome:
         for container_id in journal.doomed:
-            container = self._api.container(container_id)
+            container = self.context.api.container(container_id)
             try:
                 if container is not None:
-                    self._api.stop(container_id, self._run)
-                    self._api.remove(container_id, self._run, volumes=False)
-                    self._run.log(f"removed {container.name}", Phase.REMOVING)
+                    self.context.api.stop(container_id, self.context.run)
+                    self.context.api.remove(container_id, self.context.run, volumes=False)
+                    self.context.run.log(f"removed {container.name}", Phase.REMOVING)
             except EngineRefusedError as error:
                 return self._outcome(journal, error.cause)
         return self._outcome(journal)
 
     def _outcome(self, journal: ScaleJournal, failure: str = "", log_tail: str = "") -> Outcome:
         new = [container.id for container in self._created(journal).values()]
-        kept = [container_id for container_id in journal.before if self._api.container(container_id) is not None]
+        kept = [container_id for container_id in journal.before if self.context.api.container(container_id) is not None]
         return Outcome(
             success=not failure,
             reason=failure,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from tutumd.engines.docker.look.containers import InspectedContainer
@@ -168,15 +169,12 @@ def _aliased(swap: Swap) -> dict[str, Any]:
 
 
 def _is_same_policy(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
-    name, retries = "Name", "MaximumRetryCount"
-    return (first.get(name) or "no", first.get(retries) or 0) == (second.get(name) or "no", second.get(retries) or 0)
+    return all((first.get(field) or default) == (second.get(field) or default) for field, default in NO_RESTART.items())
 
 
 SETTLE_TRIES = 50
 SETTLE_PAUSE_S = 0.2
 _MAX_STEPS = 20
-# Disconnect and connect.
-_STEPS_PER_NETWORK = 2
 
 Decide = Callable[[Swap, str, InspectedContainer | None, InspectedContainer | None], SwapStep | None]
 
@@ -195,7 +193,7 @@ def advance(
     # The process may have been killed before it could save the ID of the new container.
     reference = swap.new or next_name(swap.name, context.run_id)
     new, old = context.api.container(reference), inspect_old(context, swap)
-    for _ in range(_MAX_STEPS + _STEPS_PER_NETWORK * len(swap.endpoints)):
+    for _ in range(_MAX_STEPS + 2 * len(swap.endpoints)):  # disconnect and connect
         step = decide(swap, context.run_id, old, new)
         if step is None:
             return new
@@ -238,18 +236,12 @@ def park(context: ActionContext, swap: Swap) -> None:
 
 def hide(context: ActionContext, swap: Swap) -> None:
     """Remove the names of an old container, and reconnect it so that open connections survive."""
-    facts, seen = context.api.facts(), []
-
-    def decide(
-        swap: Swap, run_id: str, old: InspectedContainer | None, new: InspectedContainer | None
-    ) -> SwapStep | None:
-        seen.append(old)
-        return detach_step(swap, run_id, old, new, in_swarm=facts.in_swarm)
-
-    advance(context, decide, swap)
+    before = context.api.container(swap.old)
+    advance(context, partial(detach_step, in_swarm=context.api.facts().in_swarm), swap)
     # Podman assigns another address each time, so the connections are lost in any case.
-    for step in () if facts.is_podman else reattach_steps(swap, seen[0], seen[-1]):
-        _reattach(context, step)
+    if not context.api.client.is_podman:
+        for step in reattach_steps(swap, before, context.api.container(swap.old)):
+            _reattach(context, step)
 
 
 def _reattach(context: ActionContext, step: SwapStep) -> None:

@@ -17,7 +17,7 @@ import requests.exceptions
 import urllib3.exceptions
 
 from tutumd.engines.docker.api import DockerApi
-from tutumd.engines.docker.look.containers import InspectedContainer, listed_name, parse_container, parse_entry
+from tutumd.engines.docker.look.containers import InspectedContainer, listed_name, parse_entry
 from tutumd.engines.docker.look.services import base_name, group_by_service
 from tutumd.engines.docker.plan.constraints import find_dependents
 from tutumd.engines.dockerapi.connection import EVENTS_SILENCE_S, Client
@@ -59,8 +59,7 @@ class ContainerCache:
 
     def disable(self) -> None:
         """Stop caching: the event stream has ended."""
-        with self._lock:
-            self._enabled = False
+        self._enabled = False
 
     def invalidate(self, event: Mapping[str, Any]) -> None:
         """Mark the container or image of an event for inspection."""
@@ -71,22 +70,20 @@ class ContainerCache:
 
     def activity(self) -> int | None:
         """Return the number of events so far; None while no events arrive."""
-        with self._lock:
-            return self._events if self._enabled else None
+        return self._events if self._enabled else None
 
     def containers(self) -> tuple[InspectedContainer, ...]:
         """Return all containers, running or not; inspect new and possibly changed containers."""
         with self._refreshing:
             with self._lock:
                 touched, self._touched = self._touched, set()
-                touched_images, self._touched_images = self._touched_images, set()
+                images, self._touched_images = self._touched_images, set()
                 is_stale = self._is_stale or not self._enabled
                 self._is_stale = not self._enabled
             try:
-                return self._refresh(self._with_images({} if is_stale else self._containers, touched_images), touched)
+                return self._refresh({} if is_stale else self._unaffected(images), touched)
             except BaseException:
-                with self._lock:
-                    self._is_stale = True
+                self._is_stale = True
                 raise
 
     def around(self, selector: str) -> tuple[InspectedContainer, ...]:
@@ -154,17 +151,15 @@ class ContainerCache:
         try:
             return self._api.container(entry["Id"], images)
         except (EngineRefusedError, EngineUnavailableError) as error:
-            self._api.probe()
+            self._api.client.probe()
             if "Names" not in entry:
                 return None
             with suppress(EngineRefusedError):
                 images.setdefault(entry["ImageID"], self._api.image(entry["ImageID"]))
             return parse_entry(entry, images.get(entry["ImageID"]), str(error))
 
-    def _with_images(
-        self, known: Mapping[str, InspectedContainer], touched: set[str]
-    ) -> Mapping[str, InspectedContainer]:
-        """Return containers with the current documents of the images that events named by ID or by name.
+    def _unaffected(self, touched: set[str]) -> Mapping[str, InspectedContainer]:
+        """Return the known containers without those of the images that events named by ID or by name.
 
         An image whose name moved is affected as well: its document still has the name.
         """
@@ -172,16 +167,10 @@ class ContainerCache:
         for reference in touched:
             with suppress(EngineRefusedError):
                 changed.add(str((self._api.image(reference) or {}).get("Id")))
-        images: dict[str, Json | None] = {}
-        for image_id, image in {each.image_id: each.image for each in known.values() if not each.fault}.items():
-            if image_id in changed or not touched.isdisjoint((image or {}).get("RepoTags") or ()):
-                with suppress(EngineRefusedError):
-                    images[image_id] = self._api.image(image_id)
         return {
-            key: parse_container(each.raw, images[each.image_id])
-            if each.image_id in images and not each.fault
-            else each
-            for key, each in known.items()
+            key: each
+            for key, each in self._containers.items()
+            if each.image_id not in changed and touched.isdisjoint((each.image or {}).get("RepoTags") or ())
         }
 
 

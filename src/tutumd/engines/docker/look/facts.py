@@ -22,7 +22,6 @@ class EngineFacts:
         system, architecture: As registries write them: `linux`, `amd64`.
         in_swarm: Whether it is a Swarm node, where the rename of a running container does not change its name in
             networks.
-        is_podman: Whether it is Podman, which cannot look up images in a registry.
         by_manifest: Whether it has the containerd image store, which identifies images by the digests of their
             manifests. In that store, every image has a digest in the repository of its name, even if it was never
             pushed. An image that loses its last name to a pull is removed, though containers run it
@@ -34,19 +33,17 @@ class EngineFacts:
     system: str
     architecture: str
     in_swarm: bool
-    is_podman: bool = False
     by_manifest: bool = False
     now: datetime = field(default_factory=partial(datetime.now, UTC), compare=False)
 
 
-def parse_facts(info: Json, version: Json, *, is_podman: bool) -> EngineFacts:
+def parse_facts(info: Json, version: Json) -> EngineFacts:
     """Return the facts in the documents of Docker Engine API SystemInfo and SystemVersion."""
     return EngineFacts(
         host_name=str(info.get("Name", "")),
         system=str(version.get("Os", "")),
         architecture=str(version.get("Arch", "")),
         in_swarm=(info.get("Swarm") or {}).get("LocalNodeState") == "active",
-        is_podman=is_podman,
         by_manifest=["driver-type", "io.containerd.snapshotter.v1"] in (info.get("DriverStatus") or ()),
         now=parse_time(info.get("SystemTime")) or datetime.now(UTC),
     )

@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -121,14 +122,17 @@ def group_by_service(
 
 def base_name(name: str) -> str:
     """Return the name of a container outside of a swap."""
-    swap_name = _SWAP_NAME.fullmatch(name)
-    return swap_name["name"] if swap_name else name
+    return _swap_part(name, "name") or name
 
 
 def run_of(name: str) -> str:
     """Return the part of a container's name that identifies the run that named it; empty outside of a swap."""
+    return _swap_part(name, "run")
+
+
+def _swap_part(name: str, part: str) -> str:
     swap_name = _SWAP_NAME.fullmatch(name)
-    return swap_name["run"] if swap_name else ""
+    return swap_name[part] if swap_name else ""
 
 
 def _is_eligible(container: InspectedContainer, *, with_ignored: bool) -> bool:
@@ -167,8 +171,7 @@ def slot_of(name: str, service: str, members: Sequence[InspectedContainer]) -> S
 
 def _role(container: InspectedContainer) -> str:
     """Return `next` for a replacement, `prev` for a parked container, and an empty text for any other."""
-    swap_name = _SWAP_NAME.fullmatch(container.name)
-    return swap_name["role"] if swap_name else ""
+    return _swap_part(container.name, "role")
 
 
 def _creation(container: InspectedContainer) -> datetime:
@@ -186,20 +189,13 @@ def _number(name: str, service: str, container: InspectedContainer) -> int:
 
 # The engine mounts /etc/hostname from a folder that is named after the container: Docker from `containers/ID`, Podman
 # from `overlay-containers/ID/userdata`, where `overlay` is its storage driver.
-_SOURCES = (
-    ("mountinfo", re.compile(r"containers/([0-9a-f]{64})/(?:userdata/)?hostname /etc/hostname ")),
-    ("cgroup", re.compile(r"docker[/-]([0-9a-f]{64})")),
-)
+_HOSTNAME = re.compile(r"containers/([0-9a-f]{64})/(?:userdata/)?hostname /etc/hostname ")
 
 
-def find_self_container_id(proc: Path = Path("/proc/self")) -> str | None:
+def find_self_container_id(mounts: Path = Path("/proc/self/mountinfo")) -> str | None:
     """Return the ID of the container of this process; None outside of a container."""
-    for name, pattern in _SOURCES:
-        try:
-            match = pattern.search((proc / name).read_text(errors="replace"))
-        except OSError:
-            continue
-        if match:
+    with suppress(OSError):
+        if match := _HOSTNAME.search(mounts.read_text(errors="replace")):
             return match[1]
     return None
 

@@ -12,7 +12,6 @@ from tutumd.engines.labels import IGNORE, Json, is_true, names_image_by_id
 from tutumd.errors import EngineBusyError, EngineRefusedError
 
 _NAMESPACES = (("NetworkMode", "network"), ("IpcMode", "IPC"), ("PidMode", "process"))
-_SHORT_ID = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +76,7 @@ def with_successors(host: dict[str, Any], successors: dict[str, str]) -> dict[st
         links = (link.partition(":") for link in host["Links"])
         result["Links"] = [f"{base_name(target)}:{alias}" for target, _, alias in links]
     for field, _, owner in _shared_namespaces(host):
-        followers = (new for old, new in successors.items() if len(owner) >= _SHORT_ID and old.startswith(owner))
+        followers = (new for old, new in successors.items() if len(owner) >= 12 and old.startswith(owner))
         result[field] = f"container:{next(followers, owner)}"
     return result
 
@@ -95,7 +94,7 @@ def _dependence(container: InspectedContainer, parent: InspectedContainer) -> st
     # Links refer to either name of a parked container; shared namespaces mostly refer to the ID.
     name = base_name(parent.name)
     for _, namespace, owner in _shared_namespaces(host):
-        if owner in (parent.id, parent.id[:_SHORT_ID], parent.name, name):
+        if owner in (parent.id, parent.id[:12], parent.name, name):
             return f"shares the {namespace} namespace of {name}"
     if any(base_name(link.partition(":")[0].removeprefix("/")) == name for link in host.get("Links") or ()):
         return f"has a legacy link to {name}"

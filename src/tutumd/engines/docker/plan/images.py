@@ -68,7 +68,7 @@ def check_images(
             lost.
     """
     engine = api.facts()
-    for container in containers if engine.is_podman else ():
+    for container in containers if api.client.is_podman else ():
         if setting := unkept_setting(api.podman_details("containers", container.id)):
             raise EngineRefusedError(
                 f"the container {container.name} {setting}, which Podman does not keep for a new container: replace it "
@@ -189,7 +189,7 @@ def check_wanted(api: DockerApi, name: str, present: Json | None, wanted: Wanted
             f"image #{wanted.number} is gone from this engine, and it was never in a registry",
             ReasonCode.IMAGE_NOT_FOUND,
         )
-    elif not api.facts().is_podman:
+    elif not api.client.is_podman:
         check_platform(name, api.manifest(parse_reference(name)).platforms, api.facts(), platform)
     return wanted.digest or wanted.image_id
 
@@ -211,7 +211,7 @@ def find_availability(api: DockerApi, name: str, wanted: WantedImage) -> Availab
         return Availability.LOCAL
     if not wanted.digest:
         return Availability.NO
-    if api.facts().is_podman:
+    if api.client.is_podman:
         return Availability.UNKNOWN
     return find_in_registry(lambda: api.manifest(parse_reference(pinned)))
 
@@ -313,7 +313,7 @@ def _check_image(
         raise EngineRefusedError(
             f"{name} is not on this engine, and {reference.repository} was never in a registry: build or load it here"
         )
-    if engine.is_podman:
+    if api.client.is_podman:
         return None
     manifest = api.manifest(reference)
     check_platform(name, manifest.platforms, engine, platform)
@@ -329,7 +329,7 @@ def _fits(image: Json, platform: str) -> bool:
 
 def _is_built_here(api: DockerApi, container: InspectedContainer, reference: ImageReference) -> bool:
     current = parse_reference(base_image(container))
-    return current.same_repository(reference) and is_local_build(api, current, container.image)
+    return current.repository == reference.repository and is_local_build(api, current, container.image)
 
 
 def _is_pushed(api: DockerApi, reference: ImageReference) -> bool:
