@@ -23,7 +23,7 @@ from tutumd.engines.labels import (
     original_image,
     parse_labels,
 )
-from tutumd.errors import EngineRefusedError, EngineUnavailableError
+from tutumd.errors import EngineRefusedError
 from tutumd.model import ContainerSnapshot, ContainerState, ImageFacts, Port, ServiceSnapshot
 
 T = TypeVar("T")
@@ -55,15 +55,12 @@ class Informer(Generic[T]):
         """Keep the copies current and call `changed` after each change, until `stopping` is set.
 
         Raises:
-            EngineUnavailableError, EngineRefusedError: The objects cannot be followed any more.
+            EngineUnavailableError, EngineRefusedError: The objects cannot be followed any more, also after `interrupt`.
         """
         try:
             while not stopping.is_set():
                 with suppress(ExpiredError):
                     self._follow_list(changed, stopping)
-        except EngineUnavailableError:
-            if not stopping.is_set():
-                raise
         finally:
             self._objects = None
 

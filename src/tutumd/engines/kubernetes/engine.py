@@ -40,7 +40,6 @@ from tutumd.model import (
 )
 from tutumd.ports import PartialDiscoveryError, Run
 
-EVERY_NAMESPACE = "*"
 _LOG_PODS = 20
 _END_S = 5.0
 # Without a probe, an ended container was shown as ready for up to 4.1 s.
@@ -76,9 +75,7 @@ class KubernetesEngine:
         self._server_cap = server_cap
         self._limits = limits
         self._cluster = Cluster(access.connect)
-        self._namespaces = (
-            ("",) if EVERY_NAMESPACE in namespaces else (tuple(dict.fromkeys(namespaces)) or (access.namespace,))
-        )
+        self._namespaces = ("",) if "*" in namespaces else (tuple(dict.fromkeys(namespaces)) or (access.namespace,))
         self._timing = (timing or Timing(stable_s=_STABLE_S, poll_s=0.15)).adapted(limits)
         self._workloads = {
             namespace: [Informer(self._cluster, kind.plural, namespace, partial(Workload, kind)) for kind in Kind]
