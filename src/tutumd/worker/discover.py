@@ -17,7 +17,7 @@ from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdErro
 from tutumd.model import EngineInfo
 from tutumd.ports import Engine, PartialDiscoveryError, Queue
 from tutumd.threads import Loop
-from tutumd.worker.parking import PROBE_PAUSE_S, Parking
+from tutumd.worker.parking import Parking
 from tutumd.worker.trust import JournalSeal
 
 _PAUSE_PER_PASS = 4.0
@@ -42,7 +42,7 @@ class Pauses:
         beat_s: Interval of the checks of the lease.
         reconnect_s: Pause before a broken event connection is restored.
         shortest_s, longest_s: Limits of the pause after a pass.
-        probe_s: Interval of the probes of a parked engine.
+        probe_s: Pause between two probes of a parked engine. A probe takes at most 5 s.
     """
 
     full_pass_s: float = 10.0
@@ -50,7 +50,7 @@ class Pauses:
     reconnect_s: float = 0.5
     shortest_s: float = 0.2
     longest_s: float = 1.0
-    probe_s: float = PROBE_PAUSE_S
+    probe_s: float = 1.0
 
 
 class Discovery:

@@ -23,7 +23,7 @@ from tutumd.web.pages.handler_routes import (
     outcome_filters,
     read_outcome,
 )
-from tutumd.web.pages.visitors import Form, SentForm, fingerprint
+from tutumd.web.pages.visitors import Form, SentForm, fingerprint, if_there
 
 router = APIRouter()
 
@@ -151,10 +151,9 @@ def _try(found: Found, form: Form) -> Trial:
     if form.get("source", "") == "delivery":
         if not (number.isascii() and number.isdigit() and len(number) < 19):
             raise InvalidInputError("choose a recorded call")
-        try:
-            delivery = found.delivery(int(number))
-        except NotFoundError:
-            raise InvalidInputError("this call is not recorded any more: choose another one") from None
+        delivery = if_there(found.delivery, int(number))
+        if delivery is None:
+            raise InvalidInputError("this call is not recorded any more: choose another one")
         return try_delivery(found.handler, delivery, web.clock(), cipher=web.cipher)
     return try_call(
         found.handler,
