@@ -9,7 +9,6 @@ import sqlalchemy as sa
 from tutumd.errors import NOT_FOUND, ConflictError, NotFoundError
 from tutumd.model import ActionState, AuditEvent, Page, Query, User, Verb
 from tutumd.model.freeze import MAX_WINDOWS, FreezeWindow, NewFreezeWindow, frozen_until, is_over
-from tutumd.ports import FreezeWindows
 from tutumd.store.objects import audit
 from tutumd.store.objects.row_mapping import Filter, Row, check_scope, read_one, read_page, read_service, visible_to
 from tutumd.store.queue import holds
@@ -26,8 +25,8 @@ _WAITING = sa.select(actions.c.service_uuid).where(
 )
 
 
-class SqlFreezeWindows(StorePart, FreezeWindows):
-    """FreezeWindows of tutumd.ports."""
+class SqlFreezeWindows(StorePart):
+    """The freeze windows part of Store in tutumd.ports."""
 
     def freeze_windows(self, viewer: User, query: Query) -> Page[FreezeWindow]:
         filters: dict[str, Filter] = {
