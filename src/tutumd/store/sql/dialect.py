@@ -1,8 +1,8 @@
 """The differences between SQLite and PostgreSQL, and statements that work on both.
 
 `sqlite` and `postgres` implement: the set-up of connections and transactions, the outcome of an unconfirmed commit,
-INSERT with ON CONFLICT, inserts of many rows, pages of the audit log, statements without a result, notifications, time
-limits, the lock of a migration, and the compilation of `IndexHint`.
+INSERT with ON CONFLICT, inserts of many rows, pages of the audit log, statements without a result, notifications, the
+lock of a migration, and the compilation of `IndexHint`.
 """
 
 import json
@@ -105,9 +105,6 @@ class Dialect:
 
     def notify(self, connection: sa.Connection, topics: Collection[str]) -> None:
         """Let the commit wake the processes that subscribe to these topics, if the database supports that."""
-
-    def limit_statements(self, connection: sa.Connection, seconds: int) -> None:
-        """Limit the duration of the statements of a transaction, if other transactions can delay them."""
 
     def begin_migration(self, connection: sa.Connection) -> None:
         """Keep other processes from migrating until the transaction ends, and remove its time limits."""
