@@ -91,7 +91,8 @@ class BatchGroups:
         self._now = now
         self._members: dict[_Chosen, list[Member]] = {}
         self._errors: dict[_Chosen, ConflictError] = {}
-        self._read_groups(connection, sorted({call.handler_uuid for call in calls}))
+        if calls:
+            self._read_groups(connection, sorted({call.handler_uuid for call in calls}))
         choices = dict.fromkeys(
             _choice(handler, call.evaluation or WITHOUT_OPTIONS)
             for call in calls

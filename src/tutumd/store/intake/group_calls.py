@@ -144,7 +144,7 @@ def store(
         for new, of_call in zip(batch.group_calls, lines, strict=True)
     ]
     # The rows are numbered in their order.
-    numbers = sorted(execute_compiled(connection, _INSERT, rows=json_rows(rows)).scalars()) if rows else []
+    numbers = sorted(execute_compiled(connection, _INSERT, rows=json_rows(rows)).scalars())
     for number, new, of_call in zip(numbers, batch.group_calls, lines, strict=True):
         waits = _find_waits(of_call, new.before)
         if waits:

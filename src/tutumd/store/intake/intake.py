@@ -184,18 +184,14 @@ def store_calls(
         The results, and the topics to publish. A call that joins an action wakes no worker: the call that queued the
         action did.
     """
-    of_groups = [call for call in calls if not call.service_uuid]
-    groups = BatchGroups(connection, of_groups, now) if of_groups else None
-    lock_services(connection, {call.service_uuid for call in calls} | (groups.service_uuids if groups else set()))
-    if groups is not None:
-        groups.create_handlers(connection)
+    groups = BatchGroups(connection, [call for call in calls if not call.service_uuid], now)
+    lock_services(connection, {call.service_uuid for call in calls} | groups.service_uuids)
+    groups.create_handlers(connection)
     results: list[CallResult] = []
     topics: set[str] = set()
     waiting = calls
     while waiting:
-        paths = [call.handler_path for call in waiting if call.service_uuid]
-        if groups is not None:
-            paths += groups.paths
+        paths = [*(call.handler_path for call in waiting if call.service_uuid), *groups.paths]
         called = find_handlers(connection, paths, microseconds(now), handler_cache)
         part = _first_part(waiting, called)
         results += _store_part(connection, part, called, now, BatchKeys(now, max_keys), budget, topics, groups)
@@ -221,7 +217,7 @@ def _store_part(
     keys: BatchKeys,
     budget: ContentBudget,
     topics: set[str],
-    groups: BatchGroups | None,
+    groups: BatchGroups,
 ) -> list[CallResult]:
     """Store calls of handlers, add the topics to publish, and return the results."""
     given = dict.fromkeys(
@@ -234,13 +230,9 @@ def _store_part(
     scaled = {each.action_seq for each in called.values() if each.action_seq and each.operation == Operation.SCALEUP}
     asked = action_inputs.read_totals(connection, scaled)
     now_us, begin_rollback = microseconds(now), partial(roll_back_by_call, connection, now=now, topics=topics)
-    if groups is None:
-        batch = Coalescer(called, keys, now_us, budget, asked, begin_rollback)
-    else:
-        groups.read_earlier(connection, calls)
-        handlers_and_groups = {**called, **groups.handlers}
-        batch = GroupCoalescer(handlers_and_groups, keys, now_us, budget, asked, begin_rollback)
-        batch.groups, batch.group_calls = groups, []
+    groups.read_earlier(connection, calls)
+    batch = GroupCoalescer({**called, **groups.handlers}, keys, now_us, budget, asked, begin_rollback)
+    batch.groups, batch.group_calls = groups, []
     results = [batch.add(call) for call in calls]
     held = {each.action_seq for each in called.values() if each.action_seq and (each.action_due or 0) > now_us}
     seqs: dict[str, int] = {}
@@ -261,7 +253,7 @@ def _store_part(
         held |= set(ends)
     if batch.action_changes or batch.handler_changes:
         _write_changes(connection, batch, seqs)
-    if isinstance(batch, GroupCoalescer):
+    if batch.group_calls:
         results = group_calls.store(connection, batch, results, seqs, now)
     topics |= batch.engines
     _record_called(connection, calls, results, seqs, now)
