@@ -9,8 +9,7 @@ import sqlalchemy as sa
 
 from tutumd.errors import ConflictError, Reason, encode_reasons
 from tutumd.model import Accepted, Call, DeliveryOutcome, Evaluation
-from tutumd.model import groups as model
-from tutumd.model.groups import GroupAccepted, GroupLine
+from tutumd.model.groups import GroupAccepted, GroupLine, OnFailure
 from tutumd.ports import CallResult
 from tutumd.store.intake.called_groups import GONE, BatchGroups, Member
 from tutumd.store.intake.coalesce import CalledHandler, Coalescer
@@ -148,7 +147,7 @@ def store(
     for number, new, of_call in zip(numbers, batch.group_calls, lines, strict=True):
         waits = _find_waits(of_call, new.before)
         if waits:
-            hold_followers(connection, number, waits, model.OnFailure(new.group.on_failure), now)
+            hold_followers(connection, number, waits, OnFailure(new.group.on_failure), now)
     return [
         replace(result, number=numbers[-1 - result.number], lines=tuple(lines[-1 - result.number]))
         if isinstance(result, GroupAccepted) and result.number < 0
