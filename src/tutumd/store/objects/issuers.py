@@ -27,7 +27,7 @@ class SqlIssuers(StorePart):
 
     def want_keys(self, url: str) -> None:
         with self._wakeup.write(self._database) as (connection, woken):
-            upsert(connection, issuers, "url", {"url": url, "wanted": True})
+            upsert(connection, issuers, ["url"], {"url": url, "wanted": True})
             woken.add(NOTIFICATIONS)
 
 
