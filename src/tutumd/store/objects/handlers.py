@@ -214,8 +214,9 @@ class SqlHandlers(StorePart):
         for handler in changed:
             kind = handler.operation.value if service else "group"
             details = "; ".join(filter(None, (f"{kind} {handler.name!r}" if handler.name else kind, more)))
-            number = handler.number
-            audit.record(connection, viewer, what, self._clock(), service=service, handler=number, details=details)
+            audit.record(
+                connection, viewer, what, self._clock(), service=service, handler=handler.number, details=details
+            )
 
     def _make(self, connection: sa.Connection, rows: Sequence[Row]) -> list[Handler]:
         """Return the handlers of rows, including calls that are not yet counted in the rows."""

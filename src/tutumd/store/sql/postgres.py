@@ -98,8 +98,7 @@ class Postgres(Dialect):
     def insert_rows(
         self, connection: sa.Connection, table: str, columns: Mapping[str, str], rows: Sequence[Sequence[Any]]
     ) -> None:
-        if rows:
-            self.execute_later(connection, _insert_json(table, tuple(columns.items())), {"rows": json.dumps(rows)})
+        self.execute_later(connection, _insert_json(table, tuple(columns.items())), {"rows": json.dumps(rows)})
 
     def newest_first(
         self,
