@@ -13,7 +13,7 @@ _EPOCH = datetime.fromtimestamp(0, UTC)
 """No line is older. Engines refuse negative times."""
 # A line without a time was not written by the container: some engines respond with their own sentence.
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\S+")
-_MAX_BYTES = 64 * 1024
+MAX_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ def merge_output(sources: Collection[Source], limit: int, after: Mapping[str, st
         timed = [(time.removesuffix("Z"), source.label + text) for time, _, text in lines]
         last, _, seen = after.get(source.id, "").partition(" ")
         repeated = [line for line in timed if line[0] == last]
-        is_cut |= bool(last) and not repeated and (len(timed) >= limit or len(source.text) >= _MAX_BYTES)
+        is_cut |= bool(last) and not repeated and (len(timed) >= limit or len(source.text) >= MAX_BYTES)
         dated += repeated[read_count(seen) :] + [line for line in timed if line[0] > last]
         if timed:
             newest = max(time for time, _ in timed)
@@ -60,7 +60,7 @@ def merge_output(sources: Collection[Source], limit: int, after: Mapping[str, st
     # The sort is stable, so equal times keep their order.
     ordered = sorted(dated, key=lambda line: line[0])
     merged = "\n".join(text for _, text in ordered[max(0, len(ordered) - max(limit, 0)) :]).encode()
-    most = _MAX_BYTES * max(1, len(sources))
+    most = MAX_BYTES * max(1, len(sources))
     text = merged[-most:].decode(errors="ignore")
     is_cut |= len(ordered) > limit or len(merged) > most
     return Output(text=f"{LINES_MISSING}\n{text}" if after and is_cut else text, position=position)

@@ -18,11 +18,11 @@ from tutumd.engines.dockerapi.connection import CALL_LIMIT_S, Client
 from tutumd.engines.dockerapi.failures import changing, explanation, is_temporary, translated
 from tutumd.engines.dockerapi.registry import Manifest, inspect_manifest, pull, registry_auth
 from tutumd.engines.labels import ACTION, ACTION_TIMEOUT, INSTALLATION, ImageReference, Json
+from tutumd.engines.output import MAX_BYTES
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.ports import Run
 
 _DEFAULT_STOP_S = 10
-_MAX_OUTPUT_BYTES = 64 * 1024
 # The first API version that connects a new container to several networks at once.
 _SEVERAL_ENDPOINTS = (1, 44)
 _NO_TIME = "1970-01-01T00:00:00Z "
@@ -167,17 +167,18 @@ class DockerApi:
         Args:
             dated: Whether each line begins with its time.
         """
-        start = int(since.timestamp()) if since else None
         with translated(f"read the output of {container[:12]}"):
             try:
-                output = self.client.logs(container, timestamps=dated, tail=max(lines, 0), since=start)
+                output = self.client.logs(
+                    container, timestamps=dated, tail=max(lines, 0), since=since and int(since.timestamp())
+                )
             except (docker.errors.NotFound, docker.errors.NullResource):
                 return ""
             except docker.errors.APIError as error:
                 if is_temporary(error):
                     raise
                 return f"{_NO_TIME if dated else ''}(no output: {explanation(error)})"
-        return bytes(output)[-_MAX_OUTPUT_BYTES:].decode(errors="replace").rstrip("\n")
+        return bytes(output)[-MAX_BYTES:].decode(errors="replace").rstrip("\n")
 
     def last_exit_code(self, container: InspectedContainer) -> int | None:
         """Return the exit code of a container that runs again. Only the engine's latest events have it.
@@ -264,8 +265,7 @@ class DockerApi:
         inspected = self.container(container)
         if inspected is None:
             return
-        grace = (inspected.raw.get("Config") or {}).get("StopTimeout")
-        grace_s = _DEFAULT_STOP_S if grace is None else max(int(grace), 0)
+        grace_s = max(int((inspected.raw.get("Config") or {}).get("StopTimeout") or _DEFAULT_STOP_S), 0)
         if inspected.status == "paused" and self.client.is_podman:
             # Docker stops a paused container; Podman refuses.
             self.apply(SwapStep(verb="unpause", container=container), run)

@@ -76,9 +76,8 @@ def changing(run: Run, attempt: str) -> Iterator[None]:
 def is_temporary(error: docker.errors.APIError) -> bool:
     """Return True if a response means "not now" rather than "no"."""
     status = error.response.status_code if error.response is not None else None
-    if status is None or status in _UNAVAILABLE:
-        return True
-    return status == 500 and any(text in explanation(error).lower() for text in _TEMPORARY)
+    says_so = status == 500 and any(text in explanation(error).lower() for text in _TEMPORARY)
+    return status is None or status in _UNAVAILABLE or says_so
 
 
 def status_of(error: BaseException) -> int | None:

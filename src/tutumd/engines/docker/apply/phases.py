@@ -73,11 +73,10 @@ class SwapPhases:
             with self._restoring():
                 phase()
                 self._save(replace(self.journal, phase=following))
-        problems: list[str] = []
         if self.journal.phase == "commit":
             with self._restoring():
-                problems = self._commit()
-        return problems
+                return self._commit()
+        return []
 
     @contextmanager
     def _restoring(self) -> Iterator[None]:

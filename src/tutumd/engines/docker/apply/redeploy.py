@@ -113,20 +113,21 @@ def _failure_outcome(api: DockerApi, journal: RedeployJournal, problems: Sequenc
 
 
 def _remarks(journal: RedeployJournal) -> list[str]:
-    remarks = list(journal.left_tags)
     total = len(journal.own_swaps)
     stopped = sum(not swap.run or swap.paused for swap in journal.own_swaps)
-    if all(swap.paused for swap in journal.own_swaps):
-        remarks.append("the service is paused: it was replaced and is paused again")
-    elif stopped == total:
-        remarks.append("the service is stopped: it was replaced and stays stopped")
-    elif stopped:
-        remarks.append(f"{stopped} of {total} containers were stopped: they were replaced and stay stopped")
-    if dependents := [swap.name for swap in journal.swaps if swap.follows]:
-        remarks.append(f"re-created with it, since they depend on it: {', '.join(dependents)}")
-    if journal.local:
-        remarks.append("the image was never in a registry: the local one was used")
-    return remarks
+    is_paused = all(swap.paused for swap in journal.own_swaps)
+    dependents = ", ".join(swap.name for swap in journal.swaps if swap.follows)
+    remarks = (
+        (is_paused, "the service is paused: it was replaced and is paused again"),
+        (stopped == total and not is_paused, "the service is stopped: it was replaced and stays stopped"),
+        (
+            0 < stopped < total,
+            f"{stopped} of {total} containers were stopped: they were replaced and stay stopped",
+        ),
+        (dependents, f"re-created with it, since they depend on it: {dependents}"),
+        (journal.local, "the image was never in a registry: the local one was used"),
+    )
+    return [*journal.left_tags, *(remark for applies, remark in remarks if applies)]
 
 
 _POLL_S = 0.2

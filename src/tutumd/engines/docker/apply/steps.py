@@ -169,15 +169,12 @@ def _aliased(swap: Swap) -> dict[str, Any]:
 
 
 def _is_same_policy(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
-    name, retries = "Name", "MaximumRetryCount"
-    return (first.get(name) or "no", first.get(retries) or 0) == (second.get(name) or "no", second.get(retries) or 0)
+    return all((first.get(field) or default) == (second.get(field) or default) for field, default in NO_RESTART.items())
 
 
 SETTLE_TRIES = 50
 SETTLE_PAUSE_S = 0.2
 _MAX_STEPS = 20
-# Disconnect and connect.
-_STEPS_PER_NETWORK = 2
 
 Decide = Callable[[Swap, str, InspectedContainer | None, InspectedContainer | None], SwapStep | None]
 
@@ -196,7 +193,7 @@ def advance(
     # The process may have been killed before it could save the ID of the new container.
     reference = swap.new or next_name(swap.name, context.run_id)
     new, old = context.api.container(reference), inspect_old(context, swap)
-    for _ in range(_MAX_STEPS + _STEPS_PER_NETWORK * len(swap.endpoints)):
+    for _ in range(_MAX_STEPS + 2 * len(swap.endpoints)):  # disconnect and connect
         step = decide(swap, context.run_id, old, new)
         if step is None:
             return new

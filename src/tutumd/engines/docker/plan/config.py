@@ -70,7 +70,8 @@ def config_without_defaults(old: Json, image: Json, host_name: str = "") -> dict
         config["Env"] = [entry for entry in config["Env"] if entry not in inherited]
     # The engine merges a health check with the image's field by field.
     for field in (*_MAPS, "Healthcheck"):
-        config[field] = _difference(config.get(field) or {}, defaults.get(field) or {})
+        of_image = (defaults.get(field) or {}).items()
+        config[field] = dict(entry for entry in (config.get(field) or {}).items() if entry not in of_image)
     if not config["Healthcheck"]:
         del config["Healthcheck"]
     config["ExposedPorts"].update({port: {} for port in (old.get("HostConfig") or {}).get("PortBindings") or {}})
@@ -127,10 +128,6 @@ def _link(entry: str) -> str:
     """Convert a link from the form of responses, `/target:/self/alias`, to the form of requests, `target:alias`."""
     target, _, alias = entry.partition(":")
     return f"{target.removeprefix('/')}:{alias.rpartition('/')[2]}"
-
-
-def _difference(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in settings.items() if not (name in defaults and defaults[name] == value)}
 
 
 # Name of an anonymous volume.

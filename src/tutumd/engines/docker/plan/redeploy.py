@@ -185,22 +185,19 @@ def choose_order(
         dependents: Containers that are re-created after them.
     """
     running = [container for container in containers if container.is_active and container.status != "paused"]
-    obstacle = next((reason for container in running for reason in _obstacles(container)), "")
-    if not running:
-        return Order.STOP_FIRST, "nothing of it runs"
-    if dependents and not obstacle:
-        obstacle = f"{dependents[0].container.name} {dependents[0].reason}"
-    if requested is Order.STOP_FIRST:
-        return Order.STOP_FIRST, f"the label {ORDER} requests it"
-    if obstacle:
-        remark = f", though the label {ORDER} requests start-first" if requested is Order.START_FIRST else ""
-        return Order.STOP_FIRST, f"two cannot run at once: {obstacle}{remark}"
-    if requested is Order.START_FIRST:
-        return Order.START_FIRST, f"the label {ORDER} requests it, and nothing forbids it"
-    risk = next((reason for container in running for reason in _risks(container)), "")
-    if risk:
-        return Order.STOP_FIRST, f"two containers at once could conflict: {risk}"
-    return Order.START_FIRST, "nothing forbids that old and new run at once"
+    obstacles = [reason for container in running for reason in _obstacles(container)]
+    obstacles += [f"{dependent.container.name} {dependent.reason}" for dependent in dependents]
+    risks = [reason for container in running for reason in _risks(container)]
+    remark = f", though the label {ORDER} requests start-first" if requested is Order.START_FIRST else ""
+    rules = (
+        (not running, Order.STOP_FIRST, "nothing of it runs"),
+        (requested is Order.STOP_FIRST, Order.STOP_FIRST, f"the label {ORDER} requests it"),
+        (obstacles, Order.STOP_FIRST, f"two cannot run at once: {''.join(obstacles[:1])}{remark}"),
+        (requested is Order.START_FIRST, Order.START_FIRST, f"the label {ORDER} requests it, and nothing forbids it"),
+        (risks, Order.STOP_FIRST, f"two containers at once could conflict: {''.join(risks[:1])}"),
+        (True, Order.START_FIRST, "nothing forbids that old and new run at once"),
+    )
+    return next((order, reason) for applies, order, reason in rules if applies)
 
 
 def fixed_ports(host: Json) -> list[tuple[str, str]]:

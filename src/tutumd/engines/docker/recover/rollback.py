@@ -162,9 +162,8 @@ def recover_slots(context: ActionContext, own: Sequence[Slot], dependents: Seque
     for slot in swapping:
         swap = _lost_swap(slot, began if slot in dependents else None)
         kept = slot.newest.id if keeps_new else swap.old
-        surplus = [each.id for each in slot.members if each.id not in (kept, swap.new)]
         if not keeps_new:
-            _remove(context, surplus)
+            _remove(context, [each.id for each in slot.members if each.id not in (kept, swap.new)])
             advance(context, _return_step, swap)
         _remove(context, [each.id for each in slot.members if each.id != kept])
 
