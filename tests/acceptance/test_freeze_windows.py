@@ -65,7 +65,7 @@ def test_a_window_is_created_shown_and_removed(live_server: LiveServer, ann: Mem
         ({"service": "nothing"}, 404, "has no service 'nothing'"),
         ({"service": None, "stack": "nothing"}, 404, "no service of the stack 'nothing'"),
         ({"service": None, "server": True}, 403, "only admins may do this"),
-        ({"reason": "\ud800"}, 400, "reason"),
+        ({"reason": "\ud800"}, 400, "JSON"),
         ({"reasn": "x"}, 400, "unknown field 'reasn': did you mean reason?"),
         ({"from": None}, 400, "from"),
     ],

@@ -92,7 +92,7 @@ def test_a_group_is_created_planned_changed_rotated_and_revoked(ann: Member) -> 
         ({"sequence": "random"}, 400, "sequence must be one of none, listed, depends_on"),
         ({"max_containers": 3}, 400, "unknown field 'max_containers'"),
         ({"sequenc": "none"}, 400, "unknown field 'sequenc': did you mean sequence?"),
-        ({"name": "\ud800"}, 400, "name"),
+        ({"name": "\ud800"}, 400, "JSON"),
         ({"services": None, "stack": "a\0b"}, 400, "stack must not contain NUL"),
     ],
 )

@@ -13,6 +13,7 @@ from tutumd.application.admission.encryption import SecretCipher, make_key
 from tutumd.application.refused_calls import RefusedCalls
 from tutumd.web.app import create_app
 from tutumd.web.context import WebContext
+from tutumd.web.pace import Pace
 
 KEY = "k" * 32
 
@@ -44,6 +45,7 @@ class Replica:
         client: str = "127.0.0.1",
     ) -> Any:
         """Send a request as the admin, and return status and JSON of the response."""
+        self.edge.pace = Pace()  # the one of the event loop of this request
         sent = {"authorization": f"ApiKey root:{KEY}", **(headers or {})}
         status, text = ask(self._app, method, path, body, sent, client)
         return status, json.loads(text)

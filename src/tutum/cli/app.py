@@ -15,7 +15,6 @@ from tutum.settings import origin_of
 from tutum.version import __version__
 
 API_ERROR_EXIT_CODE = 3
-INTERRUPTED_EXIT_CODE = 130
 
 #: Command: (module of its typer app, summary if it is a group).
 COMMANDS = {
@@ -48,8 +47,6 @@ def run(arguments: Sequence[str]) -> None:
     except TutumApiError as error:
         print("tutum:", printable(explain(error), keep="\n"), file=sys.stderr)
         sys.exit(API_ERROR_EXIT_CODE)
-    except KeyboardInterrupt:  # a second Ctrl-C, while the first one ends the command
-        sys.exit(INTERRUPTED_EXIT_CODE)
 
 
 def build(*, only: str | None = None) -> typer.Typer:

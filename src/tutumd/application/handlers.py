@@ -142,7 +142,7 @@ def rotate(store: Store, viewer: User, service_uuid: str, uuid: str, grace: obje
     return store.rotate_handler(viewer, service_uuid, uuid, now + timedelta(seconds=grace_s))
 
 
-def public_options(handler: Handler) -> dict[str, Any]:
+def public_options(handler: NewHandler) -> dict[str, Any]:
     """Return the options of a handler for its owner. Secrets are only counted, so they are not decrypted."""
     return write_public(read_stored(handler.options, PlaceholderCipher()))
 
@@ -183,9 +183,10 @@ def _changed(
 
 
 def _plan(before: NewHandler, after: NewHandler, cipher: SecretCipher) -> ChangePlan:
-    old, new = ({"name": each.name, **show_fields(each)} for each in (before, after))
-    changes = {name: value for name, value in new.items() if value != old[name]}
-    return ChangePlan(after=after, changes=changes | _differences(before.options, after.options, cipher))
+    old, new = ({"name": each.name, **show_fields(each), **public_options(each)} for each in (before, after))
+    has_other_secrets = _secrets(before.options, cipher) != _secrets(after.options, cipher)
+    changed = {name for name, value in new.items() if value != old[name]} | ({"verify"} if has_other_secrets else set())
+    return ChangePlan(after=after, changes={name: value for name, value in new.items() if name in changed})
 
 
 def _change_options(
@@ -202,15 +203,6 @@ def _change_options(
         with about(name):
             raise InvalidInputError(text)
     return after
-
-
-def _differences(before: Mapping[str, Any], after: Mapping[str, Any], cipher: SecretCipher) -> dict[str, Any]:
-    """Return the fields whose stored values differ, with the new values as the API shows them."""
-    old, new = (write_public(read_stored(stored, PlaceholderCipher())) for stored in (before, after))
-    has_other_secrets = "verify" in after and _secrets(before, cipher) != _secrets(after, cipher)
-    return {
-        name: value for name, value in new.items() if value != old[name] or (name == "verify" and has_other_secrets)
-    }
 
 
 def _secrets(stored: Mapping[str, Any], cipher: SecretCipher) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from tutumd.application.admission.encryption import decode_base64
 from tutumd.application.admission.headers import Network, allows
@@ -50,17 +50,10 @@ _WORD = re.compile(r"[!-~]+")
 _KEY_BYTES = range(24, 65)  # Standard Webhooks, "Signature scheme"
 
 
-def check_webhook_url(value: object, allowed: Networks) -> str:
-    """Return the URL of a webhook."""
-    text = check_text("url", value)
-    _check_url("url", text, allowed)
-    return text
-
-
 def check_api(value: object, allowed: Networks) -> str:
     """Return the URL of a forge's API, without the slash at its end."""
-    text = check_text("api", value).rstrip("/")
-    if _check_url("api", text, allowed).query:
+    text = _check_url("api", value, allowed).rstrip("/")
+    if urlsplit(text).query:
         raise InvalidInputError("api must have no query: it is like https://git.example.com/api/v1")
     return text
 
@@ -127,7 +120,8 @@ def mask_webhook_url(text: str) -> str:
     return f"{scheme}://{netloc}/{MASK}" if "".join(others).strip("/") else text
 
 
-def _check_url(name: str, text: str, allowed: Networks) -> SplitResult:
+def _check_url(name: str, value: object, allowed: Networks) -> str:
+    text = check_text(name, value)
     try:
         parts = urlsplit(text)
         is_url = bool(parts.scheme in ("http", "https") and parts.hostname and parts.port != 0)
@@ -148,7 +142,7 @@ def _check_url(name: str, text: str, allowed: Networks) -> SplitResult:
             f"{name} must begin with https: unless --notify-allow (TUTUMD_NOTIFY_ALLOW) of the server contains the"
             f" network of {host}"
         )
-    return parts
+    return text
 
 
 def _check_word(value: object, name: str, max_length: int) -> str:
@@ -179,7 +173,10 @@ class TargetSetting:
 SETTINGS: Mapping[TargetKind, tuple[TargetSetting, ...]] = {
     TargetKind.WEBHOOK: (
         TargetSetting(
-            name="url", help="Address that gets a `POST` of JSON.", check=check_webhook_url, mask=mask_webhook_url
+            name="url",
+            help="Address that gets a `POST` of JSON.",
+            check=lambda value, allowed: _check_url("url", value, allowed),
+            mask=mask_webhook_url,
         ),
         TargetSetting(
             name="secret",

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import structlog
 from starlette.types import Scope
 
-from tutumd.web.context import WebContext
+from tutumd.web.context import UUID, WebContext
 from tutumd.web.uris import ACTION_HEADER, PREFIX
 
 HEADER = b"x-request-id"
@@ -48,7 +48,6 @@ CALL_ROUTE = f"{PREFIX}/service/{{service_uuid}}/webhook/handler/{{handler_uuid}
 _CALL = SimpleNamespace(path=CALL_ROUTE)
 _GROUP_CALL = SimpleNamespace(path=f"{PREFIX}/webhook/group/{{handler_uuid}}/call/")
 _SERVICE_PARAM = re.compile(rf"(?:{PREFIX})?/service/\{{(\w+)\}}/")
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _CALLED = {200, 202, 502, 504}
 """Statuses of calls whose handler and service exist."""
 
@@ -95,4 +94,4 @@ def _find_service(route: str | None, scope: Scope, status: int) -> str | None:
     if found is None or not is_known:
         return None
     value = str(scope.get("path_params", {}).get(found[1], "")).lower()
-    return value if _UUID.fullmatch(value) else None
+    return value if UUID.fullmatch(value) else None

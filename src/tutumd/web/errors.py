@@ -47,11 +47,9 @@ _TEXTS = {
     "dict_type": "must be a JSON object",
     "list_type": "must be a JSON list",
     "string_type": "must be a string",
-    "string_unicode": "must be text without unpaired surrogates",
     "int_type": "must be a whole number",
     "bool_type": "must be true or false",
     "extra_forbidden": "unknown field",
-    "invalid_key": "the name of a field must be text without unpaired surrogates",
 }
 
 

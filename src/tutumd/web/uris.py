@@ -7,20 +7,10 @@ ACTION_HEADER = "X-Tutum-Action-URI"
 
 
 def uri(kind: str, uuid: str) -> str:
-    """Return the path of an object: a `service`, `container`, `freeze`, `notification`, `notification/target`
-    or `webhook/groupcall`.
+    """Return the path of an object: a `service`, `container`, `action`, `freeze`, `notification`,
+    `notification/target` or `webhook/groupcall`; or the `status` of a call by its token.
     """
     return f"{PREFIX}/{kind}/{uuid}/"
-
-
-def action_uri(uuid: str) -> str:
-    """Return the path of an action."""
-    return f"{PREFIX}/action/{uuid}/"
-
-
-def status_uri(token: str) -> str:
-    """Return the path where a caller reads the progress of its call."""
-    return f"{PREFIX}/status/{token}/"
 
 
 def handlers_uri(service_uuid: str) -> str:

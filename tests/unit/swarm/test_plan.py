@@ -255,24 +255,24 @@ def checked(*, test: Sequence[str] = ("CMD", "true")) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("inspected", "newest", "stage"),
+    ("inspected", "image_is_checked", "stage"),
     [
-        (spec(replicas=1), NEWEST, Stage.PROBE),
-        (spec(replicas=4), NEWEST, Stage.PROBE),
-        (spec(replicas=0), NEWEST, Stage.APPLY),
-        (checked(), NEWEST, Stage.APPLY),
-        (checked(test=("NONE",)), replace(NEWEST, health_checked=True), Stage.PROBE),
-        (spec(replicas=1), replace(NEWEST, health_checked=True), Stage.APPLY),
-        (spec(Mode={"Global": {}}), NEWEST, Stage.APPLY),
-        (mounted(VOLUME, replicas=1, UpdateConfig={"Order": "start-first"}), NEWEST, Stage.APPLY),
-        (spec(replicas=1, Labels={"tutum.redeploy.order": "stop-first"}), NEWEST, Stage.APPLY),
-        (spec(replicas=1, Labels={"tutum.redeploy.stable": "0"}), NEWEST, Stage.APPLY),
+        (spec(replicas=1), False, Stage.PROBE),
+        (spec(replicas=4), False, Stage.PROBE),
+        (spec(replicas=0), False, Stage.APPLY),
+        (checked(), False, Stage.APPLY),
+        (checked(test=("NONE",)), True, Stage.PROBE),
+        (spec(replicas=1), True, Stage.APPLY),
+        (spec(Mode={"Global": {}}), False, Stage.APPLY),
+        (mounted(VOLUME, replicas=1, UpdateConfig={"Order": "start-first"}), False, Stage.APPLY),
+        (spec(replicas=1, Labels={"tutum.redeploy.order": "stop-first"}), False, Stage.APPLY),
+        (spec(replicas=1, Labels={"tutum.redeploy.stable": "0"}), False, Stage.APPLY),
     ],
 )
 def test_an_image_without_a_health_check_is_probed(
-    inspected: dict[str, Any], newest: ResolvedImage, stage: Stage
+    inspected: dict[str, Any], image_is_checked: bool, stage: Stage
 ) -> None:
-    plan = plan_redeploy(view(inspected), newest, {}, stable_s=3)
+    plan = plan_redeploy(view(inspected), NEWEST, {}, stable_s=3, image_is_checked=image_is_checked)
     assert plan.stage is stage
     tried = "start one task of the new image beside the service, without traffic, and wait until it has run for 3 s"
     assert (describe_plan(plan, view(inspected), LIMITS).steps[0] == tried) == (stage is Stage.PROBE)

@@ -17,6 +17,7 @@ from tutumd.model import EngineInfo, User
 from tutumd.web.api.docs import OPENAPI_PATH
 from tutumd.web.app import MAX_QUERY_PARTS, create_app
 from tutumd.web.context import MAX_QUESTIONS, WebContext
+from tutumd.web.pace import Pace
 from tutumd.web.scrapes import Scrapes
 
 SERVER = "192.0.2.10"
@@ -45,6 +46,7 @@ def ask(
 ) -> list[Answer]:
     """Ask for some paths, and return status, headers and body of each response."""
     app = create_app(context, "0")
+    context.pace = Pace()  # the one of this event loop
 
     async def one(path: str) -> Answer:
         sent: list[Message] = []

@@ -108,13 +108,10 @@ def _context_namespace(kubeconfig: str, context: str | None) -> str:
 
 
 _KINDS = ("deployments", "statefulsets", "daemonsets")
-_SCALED = ("deployments/scale", "statefulsets/scale")
-
-
 _PERMISSIONS = (
     (True, "apps", _KINDS, "get list watch", "no {} are found"),
     (True, "apps", _KINDS, "patch", "{} cannot be redeployed"),
-    (False, "apps", _SCALED, "get update", "nothing can be scaled"),
+    (False, "apps", ("deployments/scale", "statefulsets/scale"), "get update", "nothing can be scaled"),
     (True, "", ("pods",), "list watch", "no redeploy can be judged"),
     (False, "", ("pods",), "delete", "a StatefulSet that is stuck stays so"),
     (False, "", ("pods/log",), "get", "no output can be shown"),

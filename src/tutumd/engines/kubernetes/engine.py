@@ -16,7 +16,6 @@ from tutumd.engines.kubernetes.redeploy import Redeploy
 from tutumd.engines.kubernetes.scale import (
     Scale,
     find_autoscaler,
-    least_of,
     plan_scaling,
     refuse_scaling,
 )
@@ -40,7 +39,6 @@ from tutumd.model import (
 )
 from tutumd.ports import PartialDiscoveryError, Run
 
-EVERY_NAMESPACE = "*"
 _LOG_PODS = 20
 _END_S = 5.0
 # Without a probe, an ended container was shown as ready for up to 4.1 s.
@@ -76,9 +74,7 @@ class KubernetesEngine:
         self._server_cap = server_cap
         self._limits = limits
         self._cluster = Cluster(access.connect)
-        self._namespaces = (
-            ("",) if EVERY_NAMESPACE in namespaces else (tuple(dict.fromkeys(namespaces)) or (access.namespace,))
-        )
+        self._namespaces = ("",) if "*" in namespaces else (tuple(dict.fromkeys(namespaces)) or (access.namespace,))
         self._timing = (timing or Timing(stable_s=_STABLE_S, poll_s=0.15)).adapted(limits)
         self._workloads = {
             namespace: [Informer(self._cluster, kind.plural, namespace, partial(Workload, kind)) for kind in Kind]
@@ -202,7 +198,7 @@ class KubernetesEngine:
             target = workload.replicas or service.target or workload.replicas_before_stop or 1
             self._refuse_over_cap(workload, target)
             if not workload.replicas and autoscaler is not None:
-                target = min(max(target, least_of(autoscaler)), int(autoscaler["spec"]["maxReplicas"]))
+                target = min(max(target, autoscaler["spec"]["minReplicas"]), autoscaler["spec"]["maxReplicas"])
             return plan_scaling(view, target, shared_with=autoscaler)
 
         return carry_out(Scale(self._context(service, run), plan), ScaleJournal)

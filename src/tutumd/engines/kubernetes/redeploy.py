@@ -25,7 +25,17 @@ from tutumd.engines.kubernetes.plan import all_notes, plan_redeploy
 from tutumd.engines.kubernetes.view import WorkloadView
 from tutumd.engines.kubernetes.workloads import Kind, Workload, fingerprint, restarted_at
 from tutumd.engines.labels import Json, parse_reference
-from tutumd.engines.rollout import Look, Result, RolloutStatus, Stage, build_outcome, fail, join_sentences, save
+from tutumd.engines.rollout import (
+    Look,
+    Result,
+    RolloutStatus,
+    Stage,
+    build_outcome,
+    fail,
+    join_sentences,
+    poll_until,
+    save,
+)
 from tutumd.errors import Cause, EngineRefusedError, code_of
 from tutumd.model import Outcome, Phase
 
@@ -75,9 +85,8 @@ class Redeploy:
             return
         age_s = (timing.now() - max(ready_since)).total_seconds()
         needed_s = self.journal.min_ready + _ROUNDING_S
-        ends = timing.clock() + min(needed_s, needed_s - age_s)
-        while timing.clock() < ends and context.run.remaining_s() > 0:
-            context.run.sleep(timing.poll_s)
+        wait_s = min(needed_s, needed_s - age_s)
+        poll_until(context.run, timing, context.run.remaining_s, lambda left_s: left_s <= 0, wait_s)
 
     def _make_patch(self, workload: Workload) -> list[Json] | None:
         """Return the patch that begins the redeploy; None if it was already sent, or no longer fits the workload."""
@@ -147,8 +156,10 @@ class Redeploy:
 
     def judge_undo(self, view: WorkloadView) -> Look:
         ready = sum(pod.restarted_at != self.journal.restarted_at for pod in view.ready)
-        progress = f"{ready} of {view.workload.replicas} pods are ready at the previous version"
-        progress = describe_unobserved(view.workload) or progress
+        progress = (
+            describe_unobserved(view.workload)
+            or f"{ready} of {view.workload.replicas} pods are ready at the previous version"
+        )
         if fingerprint(view.workload.template) not in (self.journal.old, self.journal.undone):
             return Look(status=RolloutStatus.SUPERSEDED, progress=progress)
         if is_rolled_back(view, self.journal.restarted_at, len(self.journal.running_before)):
@@ -212,5 +223,4 @@ def _superseded(workload: Workload, journal: RedeployJournal) -> str:
     if fingerprint(workload.template) == journal.old:
         tools = "".join(f"; {warning}" for warning in warnings(workload))
         return f"somebody else restored the pod template while this redeploy ran{tools}"
-    image = workload.main["image"]
-    return f"while this redeploy ran, somebody else changed the service; it now is at {image}"
+    return f"while this redeploy ran, somebody else changed the service; it now is at {workload.main['image']}"

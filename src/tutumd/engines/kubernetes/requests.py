@@ -100,7 +100,7 @@ def on_workload(address: Address, verb: str, subresource: str = "") -> Request:
     )
 
 
-CONNECTION_ERRORS = (urllib3.exceptions.HTTPError, OSError)
+CONNECTION_ERRORS = (ApiException, urllib3.exceptions.HTTPError, OSError)
 _PART_BYTES = 64 * 1024
 
 
@@ -130,11 +130,9 @@ def events(response: Any) -> Iterator[tuple[str, Json]]:
 
 @contextmanager
 def translated(what: str, errors: tuple[type[Exception], ...] = CONNECTION_ERRORS) -> Iterator[None]:
-    """Turn errors of the client and the given errors into EngineUnavailableError."""
+    """Turn these errors into EngineUnavailableError."""
     try:
         yield
-    except ApiException as error:
-        raise EngineUnavailableError(f"{what}: {error.reason}", explain(error)) from error
     except errors as error:
         raise EngineUnavailableError(f"{what}: {_cause(error)}", explain(error)) from error
 

@@ -89,8 +89,6 @@ class ResolvedImage:
         digest: `sha256:…` of the manifest if known, else of the image.
         platforms: Its platforms; None if unknown.
         note: Sentence about a peculiarity; empty if there is none.
-        health_checked: Whether it has a health check, as far as this node knows. If this node does not have the image
-            yet: whether the running image has one.
         replaced: Of a rollback: the name to which the next redeploy returns; else empty.
     """
 
@@ -98,7 +96,6 @@ class ResolvedImage:
     digest: str | None
     platforms: tuple[Json, ...] | None = None
     note: str = ""
-    health_checked: bool = False
     replaced: str = ""
 
 
@@ -122,9 +119,7 @@ def resolve_image(
         reference = replace(reference, tag=tag, digest=None)
     if reference.digest and not reference.tag:
         note = f"the service names its image by digest, so it was redeployed at the same one: {image}"
-        return ResolvedImage(
-            image=image, digest=reference.digest, note=note, health_checked=_is_health_checked(api, image)
-        )
+        return ResolvedImage(image=image, digest=reference.digest, note=note)
     auth = api.auth(reference.name)
     try:
         unpinned = reference.with_digest(None)
@@ -135,44 +130,30 @@ def resolve_image(
         if local is None or not is_built_here(local, reference):
             raise
         note = f"the image of this node was used without a digest, because no registry knows it ({error})"
-        return ResolvedImage(
-            image=reference.name,
-            digest=str(local["Id"]),
-            note=note,
-            health_checked=_is_health_checked(api, reference.name),
-        )
-    pinned = reference.with_digest(manifest.digest)
+        return ResolvedImage(image=reference.name, digest=str(local["Id"]), note=note)
     return ResolvedImage(
-        image=pinned.name,
+        image=reference.with_digest(manifest.digest).name,
         digest=manifest.digest,
         platforms=placement_platforms(manifest.platforms),
-        health_checked=_is_health_checked(api, pinned.name, image),
     )
 
 
 def _resolve_rollback(api: SwarmApi, view: ServiceView, original: str, wanted: WantedImage) -> ResolvedImage:
     """Return the image of a rollback: from the registry, else from this node."""
     if not wanted.digest and _is_loaded(api, view, wanted):
-        name = wanted.image_id
-        return ResolvedImage(image=name, digest=name, health_checked=_is_health_checked(api, name), replaced=original)
+        return ResolvedImage(image=wanted.image_id, digest=wanted.image_id, replaced=original)
     image, note, platforms = rollback_image(original, wanted), "", None
     pinned = replace(parse_reference(image), tag=None)
     try:
-        attempt = f"find the image #{wanted.number} in its registry"
-        manifest = inspect_manifest(api.client, pinned, api.auth(pinned.name), attempt)
+        manifest = inspect_manifest(
+            api.client, pinned, api.auth(pinned.name), f"find the image #{wanted.number} in its registry"
+        )
         platforms = placement_platforms(manifest.platforms)
     except EngineRefusedError as error:
         if not has_digest(api.local_image(pinned.name), pinned):
             raise
         note = f"only nodes that have the image #{wanted.number} can start it ({error})"
-    return ResolvedImage(
-        image=image,
-        digest=wanted.digest,
-        platforms=platforms,
-        note=note,
-        health_checked=_is_health_checked(api, pinned.name, view.version.image),
-        replaced=original,
-    )
+    return ResolvedImage(image=image, digest=wanted.digest, platforms=platforms, note=note, replaced=original)
 
 
 def _is_loaded(api: SwarmApi, view: ServiceView, wanted: WantedImage) -> bool:
@@ -186,7 +167,7 @@ def placement_platforms(platforms: Iterable[tuple[str, str]]) -> tuple[Json, ...
     return tuple({"Architecture": "" if built == "arm" else built, "OS": system} for system, built in platforms)
 
 
-def _is_health_checked(api: SwarmApi, *names: str) -> bool:
+def is_health_checked(api: SwarmApi, *names: str) -> bool:
     """Return whether the first of these images that this node has defines a health check."""
     config: Json = next((image["Config"] or {} for name in names if (image := api.local_image(name))), {})
     return is_health_check((config.get("Healthcheck") or {}).get("Test"))

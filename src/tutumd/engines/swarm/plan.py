@@ -16,7 +16,7 @@ from tutumd.engines.rollout import Result, Stage, Timing, join_sentences
 from tutumd.engines.swarm import spec as specs
 from tutumd.engines.swarm.api import SwarmApi
 from tutumd.engines.swarm.health import describe_pace, is_converged
-from tutumd.engines.swarm.images import ResolvedImage, resolve_image, split_digest
+from tutumd.engines.swarm.images import ResolvedImage, is_health_checked, resolve_image, split_digest
 from tutumd.engines.swarm.new_tasks import choose_order, needs_probe
 from tutumd.engines.swarm.view import ServiceView
 from tutumd.errors import EngineRefusedError
@@ -99,6 +99,8 @@ def prepare_redeploy(
         stable_s=timing.stable_s,
         timeout_s=limits.timeout_s,
         host_network=api.is_on_host_network(view.spec),
+        # As long as this node does not have the image, the running image shows whether it has one.
+        image_is_checked=is_health_checked(api, image.image, view.version.image),
         skip_unchanged=skip_unchanged,
     )
 
@@ -112,6 +114,7 @@ def plan_redeploy(
     stable_s: float,
     timeout_s: float = RunLimits().timeout_s,
     host_network: bool = False,
+    image_is_checked: bool = False,
     skip_unchanged: bool | None = None,
 ) -> RedeployJournal:
     """Return the journal of a redeploy that replaces every task by a new task of the image.
@@ -122,6 +125,7 @@ def plan_redeploy(
         stable_s, timeout_s: Seconds that a new task must run, and maximum duration of the redeploy, unless a label sets
             others.
         host_network: Whether the tasks share the network of their node.
+        image_is_checked: Whether the image has a health check.
         skip_unchanged: Whether an unchanged image is skipped; None: the service's label decides.
 
     Raises:
@@ -132,7 +136,7 @@ def plan_redeploy(
     is_job, stopped = specs.mode_of(spec) is specs.Mode.JOB, specs.is_stopped(spec)
     order, order_reason = choose_order(spec, view.nodes, labels.order, host_network=host_network)
     stable_s = stable_s if labels.stable_s is None else labels.stable_s
-    probed = bool(stable_s) and needs_probe(spec, order, image_is_checked=image.health_checked)
+    probed = bool(stable_s) and needs_probe(spec, order, image_is_checked=image_is_checked)
     config = specs.update_config(
         spec, order=order, stable_s=stable_s, timeout_s=labels.timeout_s or timeout_s, is_probed=probed
     )

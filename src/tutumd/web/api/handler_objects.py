@@ -23,7 +23,7 @@ from tutumd.web.api.schemas import (
     show,
 )
 from tutumd.web.messages.deliveries import VERDICT_STATUSES, write_delivery_reason, write_reason, write_reasons
-from tutumd.web.uris import action_uri, call_uri, handler_uri, uri
+from tutumd.web.uris import call_uri, handler_uri, uri
 
 SEQUENCE = (
     "`none` (default), `listed`: in the order of `services`, or `depends_on`: as the services depend on each other."
@@ -223,7 +223,7 @@ _DELIVERY = {
     "action": Shown(
         str | None,
         "URI of the action; null if it caused nothing.",
-        of=lambda delivery: delivery.action_uuid and action_uri(delivery.action_uuid),
+        of=lambda delivery: delivery.action_uuid and uri("action", delivery.action_uuid),
     ),
     "action_state": Shown(str | None, "State of the action now."),
     "action_reason": Shown(str | None),
@@ -289,7 +289,7 @@ _LINE = {
     "action": Shown(
         str | None,
         "URI of the action; null if the call left the service out, or if the action was deleted.",
-        of=_of_action(lambda action: action_uri(action.uuid)),
+        of=_of_action(lambda action: uri("action", action.uuid)),
     ),
     "state": Shown(str | None, "State of the action.", of=_of_action(lambda action: action.state)),
     "joined": Shown(bool, "Whether the call joined an earlier action."),

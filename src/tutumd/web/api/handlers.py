@@ -4,18 +4,16 @@ list, get, redeliver, and the status for the caller.
 
 import json
 from dataclasses import replace
-from itertools import chain
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request
 from fastapi.responses import Response
 
 from tutumd.application import handlers as rules
-from tutumd.application.admission.evaluate import CallInput
+from tutumd.application.admission.evaluate import CallInput, Trial, explain, read_stored
 from tutumd.application.calls import parse_wait
 from tutumd.application.queries import HANDLER_FILTERS, parse_position, parse_unused
-from tutumd.application.redelivery import Trial, redeliver, try_call
-from tutumd.errors import InvalidInputError
+from tutumd.application.redelivery import redeliver
 from tutumd.model import Query
 from tutumd.model.groups import GroupCall
 from tutumd.web.api.handler_objects import (
@@ -42,7 +40,7 @@ from tutumd.web.auth import Caller, Operator, Reader
 from tutumd.web.body import Body, documented, documented_list, documented_query, listed, parse
 from tutumd.web.call.endpoint import render_result
 from tutumd.web.context import IS_UUID, Web
-from tutumd.web.uris import PREFIX, handler_uri, handlers_uri, status_uri
+from tutumd.web.uris import PREFIX, handler_uri, handlers_uri, uri
 
 ServiceUuid = Annotated[str, Path(description="UUID of the service, or its name, as in the routes of services")]
 HandlerUuid = Annotated[str, Path(description="UUID of the webhook handler or group"), IS_UUID]
@@ -144,11 +142,8 @@ def try_handler(web: Web, viewer: Caller, owner: Owner, handler_uuid: HandlerUui
     sent = parse(body or b"{}", TestIn).model_dump()
     handler = web.store.handler(viewer, owner, handler_uuid)
     text = sent["body"] if isinstance(sent["body"], str) else json.dumps(sent["body"])
-    for part in (text, sent["address"], *chain(*sent["headers"].items(), *sent["query"].items())):
-        if any("\ud800" <= char <= "\udfff" for char in part):
-            raise InvalidInputError("a test must not contain unpaired surrogates: no call can carry them")
-    return try_call(
-        handler,
+    return explain(
+        read_stored(handler.options, web.cipher),
         CallInput(
             headers=list(sent["headers"].items()),
             query=list(sent["query"].items()),
@@ -158,7 +153,6 @@ def try_handler(web: Web, viewer: Caller, owner: Owner, handler_uuid: HandlerUui
             find_key=web.issuer_keys.loaded(),
             audience=web.public_origin,
         ),
-        cipher=web.cipher,
     )
 
 
@@ -249,7 +243,7 @@ async def get_status(web: Web, request: Request, token: str) -> dict[str, Any]:
     reference = web.status_tokens.read(token)
     wait_s = parse_wait(request.query_params.get("wait"), request.headers.get("prefer", ""))
     progress = await web.long_poll.wait_until_ended(reference, wait_s or 0)
-    return show_progress(progress, status_uri(token))
+    return show_progress(progress, uri("status", token))
 
 
 _CALLS = f"{PREFIX}/webhook/groupcall/"

@@ -14,7 +14,7 @@ from tutumd.web.api.schemas import Moment, Shown, TargetIn, describe, list_of, s
 from tutumd.web.auth import Administrator, Reader
 from tutumd.web.body import Body, documented, documented_list, listed, parse
 from tutumd.web.context import IS_UUID, Web
-from tutumd.web.uris import PREFIX, action_uri, uri
+from tutumd.web.uris import PREFIX, uri
 
 router = APIRouter(prefix=f"{PREFIX}/notification", tags=["notifications"])
 
@@ -103,7 +103,7 @@ NOTIFICATION = describe(
         "action": Shown(
             str | None,
             "URI of the action, which may be deleted.",
-            of=lambda each: each.action_uuid and action_uri(each.action_uuid),
+            of=lambda each: each.action_uuid and uri("action", each.action_uuid),
         ),
         "group_call": Shown(
             str | None,

@@ -7,7 +7,7 @@ from tutumd.model import Phase, Verb
 from tutumd.web.api.schemas import DateOf2015, Moment, Shown, describe, plain_list
 from tutumd.web.messages.actions import write_hold
 from tutumd.web.messages.deliveries import write_reason
-from tutumd.web.uris import PREFIX, action_uri, uri
+from tutumd.web.uris import PREFIX, uri
 
 _ACTION_NAMES = {
     Verb.REDEPLOY: "Service Redeploy",
@@ -143,7 +143,7 @@ ACTION = describe(
     "One run of an operation on a service.",
     {
         "uuid": Shown(str),
-        "resource_uri": Shown(str, of=lambda action: action_uri(action.uuid)),
+        "resource_uri": Shown(str, of=lambda action: uri("action", action.uuid)),
         "action": Shown(str, of=lambda action: _ACTION_NAMES[action.verb]),
         "operation": Shown(str, of="verb"),
         "state": Shown(str),
@@ -209,7 +209,7 @@ IMAGE = describe(
         "action": Shown(
             str | None,
             "URI of the action that deployed it, which may be deleted.",
-            of=lambda image: image.action_uuid and action_uri(image.action_uuid),
+            of=lambda image: image.action_uuid and uri("action", image.action_uuid),
         ),
         "requested_by": Shown(str, "Who requested this action."),
     },
@@ -336,7 +336,7 @@ AUDIT_ENTRY = describe(
         "action": Shown(
             str | None,
             "URI of the action, which may be deleted.",
-            of=lambda entry: entry.action_uuid and action_uri(entry.action_uuid),
+            of=lambda entry: entry.action_uuid and uri("action", entry.action_uuid),
         ),
         "details": Shown(str),
         "count": Shown(int, "How often it happened; entries of an hour that are equal are combined."),

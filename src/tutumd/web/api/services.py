@@ -35,7 +35,7 @@ from tutumd.web.body import (
 )
 from tutumd.web.context import IS_UUID, Web, WebContext, parse_uuid
 from tutumd.web.errors import JsonResponse
-from tutumd.web.uris import ACTION_HEADER, PREFIX, action_uri
+from tutumd.web.uris import ACTION_HEADER, PREFIX, uri
 
 router = APIRouter(prefix=f"{PREFIX}/service", tags=["services"])
 containers = APIRouter(prefix=f"{PREFIX}/container", tags=["containers"])
@@ -200,7 +200,7 @@ def _act(
 def name_action(response: Response, action: Named) -> Named:
     """Name an action in a response, if there is one, and return it."""
     if action is not None:
-        response.headers[ACTION_HEADER] = action_uri(action.uuid)
+        response.headers[ACTION_HEADER] = uri("action", action.uuid)
     return action
 
 

@@ -276,7 +276,7 @@ async def wait_for_end(
     """Return the response to a request that waits for the end of its action, or of its group call if `action_uuid` is
     empty. `notes` are for the caller.
     """
-    status_url = uris.status_uri(context.status_tokens.make(reference))
+    status_url = uris.uri("status", context.status_tokens.make(reference))
     headers = action_header(action_uuid)
     try:
         progress = await context.long_poll.wait_until_ended(reference, wait_s)
@@ -327,7 +327,7 @@ def render_result(context: WebContext, call: Call, result: Stored) -> Response:
 
 def action_header(action_uuid: str) -> dict[str, str]:
     """Return the header that names the action of a call, if it has a single one."""
-    return {uris.ACTION_HEADER: uris.action_uri(action_uuid)} if action_uuid else {}
+    return {uris.ACTION_HEADER: uris.uri("action", action_uuid)} if action_uuid else {}
 
 
 def encode_accepted(context: WebContext, call: Call, accepted: Accepted | GroupAccepted) -> bytes:
@@ -336,7 +336,7 @@ def encode_accepted(context: WebContext, call: Call, accepted: Accepted | GroupA
         return _encode_group_accepted(context, call, accepted)
     uri = uris.handler_uri(call.service_uuid, call.handler_uuid)
     name = "null" if accepted.name is None else encode_json(accepted.name)
-    status_url = uris.status_uri(context.status_tokens.make(accepted.refer(call)))
+    status_url = uris.uri("status", context.status_tokens.make(accepted.refer(call)))
     notes = list_notes(call, accepted)
     noted = f',"notes":{encode_json(notes)}' if notes else ""
     if accepted.holds:
@@ -348,8 +348,8 @@ def encode_accepted(context: WebContext, call: Call, accepted: Accepted | GroupA
         noted += f",{encode_json(held)[1:-1]}"
     return (
         f'{{"url":"{uri}call/","name":{name},"operation":"{accepted.operation.value}","resource_uri":"{uri}",'
-        f'"uuid":"{call.handler_uuid}","action":"{uris.action_uri(accepted.action_uuid)}","status_url":"{status_url}"'
-        f"{noted}}}\n"
+        f'"uuid":"{call.handler_uuid}","action":"{uris.uri("action", accepted.action_uuid)}",'
+        f'"status_url":"{status_url}"{noted}}}\n'
     ).encode()
 
 
@@ -359,7 +359,7 @@ def _encode_group_accepted(context: WebContext, call: Call, accepted: GroupAccep
         {
             "service": uris.uri("service", line.service_uuid),
             "service_name": line.service_name,
-            "action": uris.action_uri(line.action_uuid) if line.action_uuid else None,
+            "action": uris.uri("action", line.action_uuid) if line.action_uuid else None,
             "state": line.state.value if line.action_uuid else None,
             "joined": line.joined,
             "note": write_reason(line.note) if line.note else None,
@@ -372,7 +372,7 @@ def _encode_group_accepted(context: WebContext, call: Call, accepted: GroupAccep
         "uuid": call.handler_uuid,
         "resource_uri": uris.handler_uri("", call.handler_uuid),
         "actions": actions,
-        "status_url": uris.status_uri(context.status_tokens.make(accepted.refer(call))),
+        "status_url": uris.uri("status", context.status_tokens.make(accepted.refer(call))),
         "group_call": uris.uri("webhook/groupcall", str(accepted.number)),
         **({"notes": notes} if notes else {}),
     }

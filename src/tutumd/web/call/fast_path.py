@@ -174,7 +174,7 @@ class FastPath:
                 self._header_cache.keep(parsed)
                 self._context.call_metrics.count(202, began)
                 content, uuid = encode_accepted(self._context, call, result), result.action_uuid
-                action = [(_ACTION_HEADER, uris.action_uri(uuid).encode())] if uuid else []
+                action = [(_ACTION_HEADER, uris.uri("action", uuid).encode())] if uuid else []
                 respond_with_id(202, [(b"content-length", b"%d" % len(content)), _JSON, *action], content)
             else:
                 # The task takes over the ID, for log lines.

@@ -15,7 +15,7 @@ from jwt import PyJWK, PyJWTError
 from tutumd.application.admission.identity import ALGORITHMS, AllowedIssuers, KeyFault, KeyLookup
 from tutumd.errors import UnavailableError
 from tutumd.model.issuers import MAX_KEYS_AGE, REFETCH_AFTER
-from tutumd.ports import Clock, Issuers
+from tutumd.ports import Clock, Store
 
 RELOAD_S = 30.0
 """Age at which keys are read from the store again, in the background."""
@@ -47,7 +47,7 @@ class KeyCache:
 
     def __init__(
         self,
-        store: Issuers,
+        store: Store,
         clock: Clock,
         allowed: AllowedIssuers,
         *,
@@ -123,12 +123,13 @@ class KeyCache:
             self._read(url)
 
     def _read(self, url: str) -> _Entry:
-        stored, before = self._store.issuer_keys(url), self._entries.get(url)
-        fetched = stored.fetched if stored else None
-        is_same = before is not None and before.fetched == fetched
-        keys = before.keys if before and is_same else read_keys(stored.keys) if stored and stored.keys else {}
-        error = stored.error if stored else ""
-        self._entries[url] = entry = _Entry(keys=keys, fetched=fetched, error=error, read_at=self._monotonic())
+        stored = self._store.issuer_keys(url)
+        self._entries[url] = entry = _Entry(
+            keys=read_keys(stored.keys) if stored and stored.keys else {},
+            fetched=stored.fetched if stored else None,
+            error=stored.error if stored else "",
+            read_at=self._monotonic(),
+        )
         return entry
 
 

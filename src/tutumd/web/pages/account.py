@@ -1,10 +1,10 @@
 """Sign-in and sign-out; the account with its sessions and API keys, for admins also all users; and the audit log."""
 
 import re
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from tutumd.application import accounts as rules
@@ -27,6 +27,7 @@ from tutumd.web.pages.visitors import (
     PROXY,
     Admin,
     Before,
+    Number,
     Reader,
     SentForm,
     Visit,
@@ -84,7 +85,7 @@ def revoke_key(visit: Admin, key_id: str, form: SentForm) -> Response:
 
 
 @router.post("/account/session/{number}/end/")
-def end_one_session(visit: Admin, number: Annotated[int, Path(ge=1, le=2**62)]) -> Response:
+def end_one_session(visit: Admin, number: Number) -> Response:
     """End one of the visitor's own sessions."""
     require_everything(visit.user)
     if not visit.store.end_sessions(visit.user, number):

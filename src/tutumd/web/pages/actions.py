@@ -1,7 +1,6 @@
 """The page of an action: the reason of its failure or wait, its steps, its log, and its changes."""
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 
@@ -9,7 +8,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from tutumd.application import services as rules
-from tutumd.errors import ConflictError, NotFoundError
+from tutumd.errors import ConflictError
 from tutumd.model import Action, ActionState, Delivery, HoldKind, Query, Requester, Scope, User, Verb
 from tutumd.model.groups import GroupCall
 from tutumd.web.messages.actions import build, describe_wait
@@ -20,7 +19,7 @@ from tutumd.web.pages.handler_routes import query_group_calls
 from tutumd.web.pages.rendering import verb
 from tutumd.web.pages.service import is_held, read_unfinished
 from tutumd.web.pages.service_buttons import Button, command
-from tutumd.web.pages.visitors import Admin, After, Operator, Reader, SentForm, Uuid, Visit, fingerprint
+from tutumd.web.pages.visitors import Admin, After, Operator, Reader, SentForm, Uuid, Visit, fingerprint, if_there
 
 router = APIRouter(prefix="/action/{uuid}")
 
@@ -130,9 +129,8 @@ def _name_containers(visit: Visit, uuids: Sequence[str]) -> list[str]:
 
 
 def _name_container(visit: Visit, uuid: str) -> str:
-    with suppress(NotFoundError):  # it has been deleted in the meantime
-        return f"{visit.store.container(visit.user, uuid).name} ({uuid[:_SHORT]})"
-    return uuid[:_SHORT]
+    container = if_there(visit.store.container, visit.user, uuid)
+    return f"{container.name} ({uuid[:_SHORT]})" if container else uuid[:_SHORT]
 
 
 def describe(action: Action) -> str:

@@ -30,7 +30,7 @@ from tutumd.web.messages.senders import (
     find_sender,
     group_senders,
 )
-from tutumd.web.pages.connect_inputs import check_patterns, check_reach, fill_form, list_reaches, propose
+from tutumd.web.pages.connect_inputs import check_form, fill_form, list_reaches, propose
 from tutumd.web.pages.handler_form import FORM_ERRORS, create_from_form
 from tutumd.web.pages.handler_routes import (
     BASE,
@@ -82,7 +82,7 @@ def connect(visit: Operator, service: ServiceOfPage, form: SentForm) -> Response
     secret = ""
     if sender.verify and not sender.issuer and form.get("verifies", ""):
         secret = make_secret(sender.verify["preset"])
-    texts, errors = fill_form(sender, form, secret), check_patterns(sender, form) | check_reach(form)
+    texts, errors = fill_form(sender, form, secret), check_form(sender, form)
     selector = list_reaches(sender, service).get(form.get("reach", ""), ("", {}))[1]
     owner = "" if selector else service.uuid
     try:

@@ -102,10 +102,12 @@ def _find_kind(sender: Sender, sent: Mapping[str, str]) -> Kind:
     return next((kind for kind in sender.kinds if kind == sent.get("kind")), sender.kinds[0])
 
 
-def check_patterns(sender: Sender, sent: Mapping[str, str]) -> dict[str, str]:
-    """Return the error of a form that names no branch or tag, although its sender calls for all of them, or whose
-    tokens may be anyone's.
+def check_form(sender: Sender, sent: Mapping[str, str]) -> dict[str, str]:
+    """Return the error of a form that would scale up or roll back several services, that names no branch or tag,
+    although its sender calls for all of them, or whose tokens may be anyone's.
     """
+    if sent.get("reach") and sent.get("operation", "REDEPLOY") != Operation.REDEPLOY:
+        return {"operation": "a call for several services redeploys them: choose redeploy, or only this service"}
     if sender.issuer and sent.get("verifies") and not sent.get("project", "").strip():
         return {"project": "name the repository whose jobs may call, such as me/shop"}
     kind = _find_kind(sender, sent)
@@ -113,13 +115,6 @@ def check_patterns(sender: Sender, sent: Mapping[str, str]) -> dict[str, str]:
         return {}
     word, example = ("branch", "main") if kind is Kind.BRANCH else ("tag", "v*")
     return {"patterns": f"name the {word} that counts, such as {example}"}
-
-
-def check_reach(sent: Mapping[str, str]) -> dict[str, str]:
-    """Return the error of a form that would scale up or roll back several services."""
-    if sent.get("reach") and sent.get("operation", "REDEPLOY") != Operation.REDEPLOY:
-        return {"operation": "a call for several services redeploys them: choose redeploy, or only this service"}
-    return {}
 
 
 def list_reaches(sender: Sender, service: Service) -> dict[str, tuple[str, Mapping[str, Any]]]:

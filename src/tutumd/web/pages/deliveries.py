@@ -1,15 +1,14 @@
 """Pages of deliveries: the calls that a handler received, their results, and redelivery."""
 
 from dataclasses import replace
-from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
 from tutumd.application.redelivery import find_obstacle, redeliver
 from tutumd.errors import ConflictError, InvalidInputError, NotFoundError, TooManyCallsError, TutumdError
-from tutumd.model import Delivery, DeliveryOutcome, Scope
+from tutumd.model import DeliveryOutcome, Scope
 from tutumd.web.messages.deliveries import (
     OUTCOMES,
     DeliveryText,
@@ -27,13 +26,12 @@ from tutumd.web.pages.handler_routes import (
     query_group_calls,
     read_outcome,
 )
-from tutumd.web.pages.visitors import Before, SentForm, cut_page, fingerprint
+from tutumd.web.pages.visitors import Before, Number, SentForm, cut_page, fingerprint, if_there
 
 router = APIRouter()
 
 PAGE_SIZE = 30
 
-DeliveryNumber = Annotated[int, Path(ge=1, le=2**62)]
 _DELIVERY = f"{BASE}delivery/{{delivery_number}}/"
 
 
@@ -56,13 +54,13 @@ def list_deliveries(found: ReadSubject, outcome: str = "", before: Before = None
 
 @router.get(_DELIVERY)
 @router.get(f"{GROUP_BASE}delivery/{{delivery_number}}/")
-def show_delivery(found: ReadSubject, delivery_number: DeliveryNumber, again: Before = None) -> Response:
+def show_delivery(found: ReadSubject, delivery_number: Number, again: Before = None) -> Response:
     """Show a delivery without the parts that grant access, and its result. `again` is the delivery that it repeats."""
     return _show_delivery(found, delivery_number, again=again)
 
 
 @router.post(f"{_DELIVERY}redeliver/")
-async def redeliver_delivery(found: CalledSubject, delivery_number: DeliveryNumber, form: SentForm) -> Response:
+async def redeliver_delivery(found: CalledSubject, delivery_number: Number, form: SentForm) -> Response:
     """Call the handler with the content of a delivery, and show the resulting delivery.
 
     If the same form is sent again, it repeats that call: nothing is carried out twice.
@@ -102,12 +100,12 @@ def _show_delivery(
     found: Found, number: int, *, again: int | None = None, refused: TutumdError | None = None
 ) -> Response:
     """Return the page of a delivery. `refused` says why it was not redelivered."""
-    delivery = _read(found, number)
+    delivery = if_there(found.delivery, number)
     if delivery is None:
         raise NotFoundError(
             f"there is no such delivery of this {found.kind}: the log keeps the newest, as far as its budget reaches"
         )
-    repeated = _read(found, again) if again else None
+    repeated = if_there(found.delivery, again) if again else None
     # An address alone proves nothing.
     is_repeated = repeated is not None and repeated.number < number and repeated.raw == delivery.raw
     forbidden = "" if found.user.may(Scope.CALL) else "your key may not call handlers: it lacks the scope call"
@@ -133,10 +131,3 @@ def _show_delivery(
         may_try=text.is_stored and not forbidden,
         repeated=again if is_repeated else None,
     )
-
-
-def _read(found: Found, number: int) -> Delivery | None:
-    try:
-        return found.delivery(number)
-    except NotFoundError:
-        return None

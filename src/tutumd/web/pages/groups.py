@@ -1,13 +1,10 @@
 """Pages of groups: the list, a new group, a group with its calls, and the page of a call."""
 
-from contextlib import suppress
-from typing import Annotated
-
-from fastapi import APIRouter, Path
+from fastapi import APIRouter
 from fastapi.responses import Response
 
-from tutumd.errors import NotFoundError, TutumdError
-from tutumd.model import ActionState, Query, Scope, Service
+from tutumd.errors import TutumdError
+from tutumd.model import ActionState, Query, Scope
 from tutumd.web.messages.handlers import describe_order, describe_selector, judge_handler, name_call, summarize_call
 from tutumd.web.pages.handler_form import (
     FORM_ERRORS,
@@ -18,15 +15,14 @@ from tutumd.web.pages.handler_form import (
     read_group,
     write_group,
 )
-from tutumd.web.pages.handler_routes import GROUP_BASE, Found, ReadSubject
+from tutumd.web.pages.handler_routes import GROUP_BASE, ReadSubject
 from tutumd.web.pages.handlers import values_of_page
-from tutumd.web.pages.visitors import Form, Operator, Reader, SentForm, Visit, fingerprint
+from tutumd.web.pages.visitors import Form, Number, Operator, Reader, SentForm, Visit, fingerprint, if_there
 
 router = APIRouter()
 
 _MAX_GROUPS = 100
 _CALLS = 20
-CallNumber = Annotated[int, Path(ge=1, le=2**62)]
 
 
 @router.get("/groups/")
@@ -81,30 +77,21 @@ def show_group(found: ReadSubject, outcome: str = "") -> Response:
         **values_of_page(found, outcome),
         group=group,
         order=describe_order(group),
-        services=[(uuid, _find_service(found, uuid)) for uuid in group.selector.services],
+        services=[(uuid, if_there(found.store.service, found.user, uuid)) for uuid in group.selector.services],
         calls=[(each, summarize_call(each)) for each in calls],
         busy=any(each.ended is None for each in calls),
     )
 
 
-def _find_service(found: Found, uuid: str) -> Service | None:
-    with suppress(NotFoundError):
-        return found.store.service(found.user, uuid)
-    return None
-
-
 @router.get("/groupcall/{call_number}/")
-def show_call(visit: Reader, call_number: CallNumber) -> Response:
+def show_call(visit: Reader, call_number: Number) -> Response:
     """Show a call of a group, with a line for each of its services."""
     call = visit.store.group_call(visit.user, call_number)
-    has_group = False
-    with suppress(NotFoundError):
-        has_group = bool(visit.store.handler(visit.user, "", call.group_number))
     return visit.render(
         "group_call.html",
         call=call,
         name=name_call(call),
-        has_group=has_group,
+        has_group=if_there(visit.store.handler, visit.user, "", call.group_number) is not None,
         summary=summarize_call(call),
         busy=call.state in (ActionState.PENDING, ActionState.IN_PROGRESS),
     )

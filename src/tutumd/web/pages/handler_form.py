@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from shlex import quote
@@ -32,7 +31,7 @@ from tutumd.web.pages.form_inputs import (
 )
 from tutumd.web.pages.handler_routes import BASE, GROUP_BASE, ChangedSubject, Found
 from tutumd.web.pages.rendering import FormError, list_errors
-from tutumd.web.pages.visitors import Form, Operator, SentForm, ServiceOfPage, Visit, fingerprint
+from tutumd.web.pages.visitors import Form, Operator, SentForm, ServiceOfPage, Visit, fingerprint, if_there
 
 router = APIRouter()
 
@@ -265,12 +264,10 @@ def _check(field: HandlerField, value: Any, handler: Handler | None, operation: 
 
 def write_group(visit: Visit, group: Handler) -> dict[str, str]:
     """Return the texts of the inputs."""
-    selector, names = group.selector, dict[str, str]()
-    for uuid in selector.services:
-        with suppress(NotFoundError):
-            names[uuid] = visit.name_in_command(visit.store.service(visit.user, uuid))
+    selector = group.selector
+    services = {uuid: if_there(visit.store.service, visit.user, uuid) for uuid in selector.services}
     return {
-        "services": "\n".join(names.get(uuid, uuid) for uuid in selector.services),
+        "services": "\n".join(visit.name_in_command(each) if each else uuid for uuid, each in services.items()),
         "stack": f"{selector.engine}/{selector.stack}" if selector.stack else "",
         "image": selector.image,
         "sequence": group.sequence.value,

@@ -10,7 +10,7 @@ from fastapi import Depends, Path
 
 from tutumd.application import handlers as rules
 from tutumd.errors import ConflictError, NotFoundError
-from tutumd.model import Delivery, DeliveryOutcome, Handler, Page, Query, Scope, Service
+from tutumd.model import Delivery, DeliveryOutcome, Handler, Page, Query, Scope
 from tutumd.web.context import parse_uuid
 from tutumd.web.messages.handlers import describe_selector
 from tutumd.web.pages.rendering import start_of_urls
@@ -20,13 +20,6 @@ from tutumd.web.uris import call_uri
 BASE = "/service/{uuid}/handler/{number}/"
 GROUP_BASE = "/groups/{number}/"
 Number = Annotated[int, Path(ge=1, lt=2**31)]
-
-
-class HandlerGoneError(Exception):
-    """The service has no such handler: it was revoked, or never existed."""
-
-    def __init__(self, service: Service) -> None:
-        self.service = service
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,15 +110,14 @@ class Found(Visit):
 
 
 def find_subject(visit: Visit, service_uuid: str, number: int) -> Found:
-    """Return a handler of a service; without a service, a group. Raises NotFoundError or HandlerGoneError."""
+    """Return a handler of a service; without a service, a group. Raises NotFoundError."""
     store, visitor = visit.store, visit.user
     service = store.service(visitor, service_uuid) if service_uuid else None
     try:
         handler = store.handler(visitor, service_uuid, number)
     except NotFoundError:
-        if service is None:
-            raise
-        raise HandlerGoneError(service) from None
+        kind = "webhook handler" if service else "group"
+        raise NotFoundError(f"this {kind} was revoked, or never was. Calls of its URL get a 404") from None
     unknown = "HANDLER" if service else "GROUP"
     word = choose_word(handler.name or "", unknown, lambda query: store.handlers(visitor, service_uuid, query))
     words, place, crumbs = [word], f"/groups/{number}/", [("Services", "/services/"), ("Groups", "/groups/")]

@@ -7,8 +7,8 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from tutumd.application import handlers as rules
-from tutumd.application.admission.evaluate import CallInput, Verdict
-from tutumd.application.redelivery import Trial, parse_headers, parse_query_text, try_call, try_delivery
+from tutumd.application.admission.evaluate import CallInput, Trial, Verdict, explain, read_stored
+from tutumd.application.redelivery import parse_headers, parse_query_text, try_delivery
 from tutumd.errors import InvalidInputError, NotFoundError
 from tutumd.web.messages.deliveries import VERDICT_STATUSES, write_reason, write_reasons
 from tutumd.web.messages.handlers import OPERATION_VERBS, describe, judge_handler
@@ -23,7 +23,7 @@ from tutumd.web.pages.handler_routes import (
     outcome_filters,
     read_outcome,
 )
-from tutumd.web.pages.visitors import Form, SentForm, fingerprint
+from tutumd.web.pages.visitors import Form, SentForm, fingerprint, if_there
 
 router = APIRouter()
 
@@ -151,13 +151,12 @@ def _try(found: Found, form: Form) -> Trial:
     if form.get("source", "") == "delivery":
         if not (number.isascii() and number.isdigit() and len(number) < 19):
             raise InvalidInputError("choose a recorded call")
-        try:
-            delivery = found.delivery(int(number))
-        except NotFoundError:
-            raise InvalidInputError("this call is not recorded any more: choose another one") from None
+        delivery = if_there(found.delivery, int(number))
+        if delivery is None:
+            raise InvalidInputError("this call is not recorded any more: choose another one")
         return try_delivery(found.handler, delivery, web.clock(), cipher=web.cipher)
-    return try_call(
-        found.handler,
+    return explain(
+        read_stored(found.handler.options, web.cipher),
         CallInput(
             headers=parse_headers(form.get("headers", "")),
             query=parse_query_text(form.get("query", "")),
@@ -168,7 +167,6 @@ def _try(found: Found, form: Form) -> Trial:
             find_key=web.issuer_keys.loaded(),
             audience=web.public_origin,
         ),
-        cipher=web.cipher,
     )
 
 

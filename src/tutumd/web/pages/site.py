@@ -39,7 +39,6 @@ from tutumd.web.pages import (
     service_logs,
 )
 from tutumd.web.pages.cookies import with_safety
-from tutumd.web.pages.handler_routes import HandlerGoneError
 from tutumd.web.pages.rendering import render
 from tutumd.web.pages.visitors import SignInNeededError, find_visitor, protect
 
@@ -135,7 +134,6 @@ def _refuse_input(request: Request, error: Any) -> Response:
 
 _EXCEPTION_HANDLERS: dict[Any, Any] = {
     SignInNeededError: _lead_to_sign_in,
-    HandlerGoneError: lambda request, error: render(request, "handler_gone.html", 404, service=error.service),
     errors.TutumdError: lambda request, error: _show_error(request, *describe_error(error)),
     HTTPException: lambda request, error: _show_error(request, *describe_http_error(request, error)),
     RequestValidationError: _refuse_input,

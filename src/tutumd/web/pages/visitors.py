@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from urllib.parse import parse_qs, urlencode
 
-from fastapi import Depends, Query, Request
+from fastapi import Depends, Path, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -41,6 +41,7 @@ _FORM_TYPE = "application/x-www-form-urlencoded"
 
 
 Form = dict[str, str]
+Read = TypeVar("Read")
 
 
 async def protect(request: Request) -> Form:
@@ -282,6 +283,14 @@ Operator = Annotated[Visit, Depends(visit_with(Scope.OPERATE))]
 Admin = Annotated[Visit, Depends(visit_with(Scope.ADMIN))]
 
 Uuid = Annotated[str, IS_UUID]
+Number = Annotated[int, Path(ge=1, le=2**62)]
+
+
+def if_there(read: Callable[..., Read], *arguments: Any) -> Read | None:
+    """Return the result of a read of the store; None if there is no such object."""
+    with suppress(NotFoundError):
+        return read(*arguments)
+    return None
 
 
 def find_service(visit: Reader, uuid: Uuid) -> Service:
