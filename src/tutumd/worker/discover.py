@@ -134,8 +134,11 @@ class Discovery:
         elif self._changed.is_set() or time.monotonic() >= self._next_pass:
             self._changed.clear()
             self._pass()
-        elif self.info != self._reported:  # the engine was parked, or may be used again
-            self._register()
+        # A pass has found another error, or the engine was parked, or may be used again.
+        if not self._is_standby and self.info != self._reported:
+            info, self._reported = self.info, None
+            self._queue.register(self._worker, [info])
+            self._reported = info
         self._changed.wait(self._pauses.beat_s)
         self._stop.wait(min(max(self._pauses.shortest_s, _PAUSE_PER_PASS * self._pass_s), self._pauses.longest_s))
 
@@ -198,7 +201,7 @@ class Discovery:
         return partial_error
 
     def _report(self, error: str) -> None:
-        """Log the error of a pass if it has changed, and store the engine's health if others may not know it."""
+        """Log the error of a pass if it has changed, and keep it as the engine's health."""
         if not self._hold():
             return
         if error and error != self._error:
@@ -206,13 +209,6 @@ class Discovery:
         elif error != self._error:
             self._log.info("engine is watched")
         self._error = error
-        if self.info != self._reported:
-            self._register()
-
-    def _register(self) -> None:
-        info, self._reported = self.info, None
-        self._queue.register(self._worker, [info])
-        self._reported = info
 
     def _keep_watching(self) -> None:
         refusals: set[str] = set()
