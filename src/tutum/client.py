@@ -9,7 +9,7 @@ import random
 import time
 import weakref
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -126,7 +126,9 @@ class Client:
             path_of(segments),
             params=params,
             headers={"Authorization": value} if value else None,
-            content=json.dumps(body, default=_encode_date).encode() if body is not None else None,
+            content=json.dumps(body, default=lambda date: date.astimezone(UTC).isoformat()).encode()
+            if body is not None
+            else None,
         )
 
     def request(
@@ -231,10 +233,6 @@ class Client:
             log.info("request will be repeated: %s, in %.1f s", described, pause_s)
             self.clock.sleep(pause_s)
             attempt += 1
-
-
-def _encode_date(date: datetime) -> str:
-    return date.astimezone(UTC).isoformat()
 
 
 def path_of(segments: tuple[str, ...]) -> str:

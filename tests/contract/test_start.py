@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import stat
 import subprocess
 import sys
@@ -18,7 +17,6 @@ from tests.faults.databases import small_disk
 from tests.support.guards import lacking
 from tests.support.postgres_bed import PostgresBed
 from tests.support.programs import finished, without_settings
-from tests.support.server import BIN
 from tutumd.errors import SettingsError
 from tutumd.main.storage import open_storage
 from tutumd.settings import PREFIX, Settings, read_settings
@@ -301,21 +299,6 @@ def test_a_setting_of_the_wrong_shape_is_refused_before_anything_is_made(tmp_pat
     assert len(told) == len(lines), done
     assert list(tmp_path.iterdir()) == []
     assert "c2hvcnQ=: " not in done.stderr
-
-
-def test_a_wrong_engine_or_key_is_refused_before_the_admin_is_made(tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    command = [str(BIN / "tutumd"), "serve", "--port", "0", "--data-dir", str(data), "--engine"]
-    environment = without_settings() | {"KUBECONFIG": str(tmp_path / "none")}
-    done = finished([*command, "kubernetes:none"], env=environment)
-    assert done.returncode == 1 and "none" in done.stderr and "Traceback" not in done.stderr, done
-    assert "API key" not in done.stdout
-    shutil.rmtree(data)
-    data.mkdir()
-    (data / "secret.key").write_text("damaged")
-    done = finished([*command, "local"], env=without_settings())
-    assert done.returncode == 1 and f"{data}/secret.key: " in done.stderr, done
-    assert [path.name for path in data.iterdir()] == ["secret.key"]
 
 
 def test_a_worker_needs_no_key_for_secrets(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from tutum import FreezeWindow, Utils
-from tutum.cli.options import AsJson, Quiet, complete_service
+from tutum.cli.options import AsJson, Quiet, complete_service, find_each
 from tutum.cli.output import Columns, print_list, print_resources
 
 app = typer.Typer(rich_markup_mode=None)
@@ -66,7 +66,6 @@ def remove_windows(
     identifiers: Annotated[list[str], typer.Argument(metavar="WINDOW", help="UUID, or the start of it.")],
 ) -> None:
     """Remove freeze windows. The redeploys that waited for them start."""
-    found = [Utils.fetch_remote(FreezeWindow, identifier) for identifier in identifiers]
-    for window in {each.uuid: each for each in found}.values():
+    for window in find_each(FreezeWindow, identifiers):
         window.delete()
         print(window.uuid)

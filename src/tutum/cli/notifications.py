@@ -18,6 +18,7 @@ from tutum.cli.options import (
     TargetNames,
     complete_service,
     complete_target,
+    find_each,
     parse_state,
     read_secret,
     seconds_of,
@@ -289,9 +290,8 @@ def show_target(identifier: TargetName, as_json: AsJson = False) -> None:
 @targets.command("test")
 def test_targets(identifiers: TargetNames) -> None:
     """Send a test message to targets, and print the result. Exits with 1 if one was not sent."""
-    found = [Utils.fetch_remote(NotificationTarget, identifier) for identifier in identifiers]
     results = []
-    for target in found:
+    for target in find_each(NotificationTarget, identifiers):
         results.append(target.test())
         print(printable(f"{target.name}: {_describe(results[-1])}"), flush=True)
     if not all(result.sent for result in results):
@@ -301,8 +301,7 @@ def test_targets(identifiers: TargetNames) -> None:
 @targets.command("rm")
 def remove_targets(identifiers: TargetNames) -> None:
     """Delete notification targets, with the messages that wait to be sent. If a name is unknown, none is deleted."""
-    found = [Utils.fetch_remote(NotificationTarget, identifier) for identifier in identifiers]
-    for target in {each.uuid: each for each in found}.values():
+    for target in find_each(NotificationTarget, identifiers):
         target.delete()
         print(target.uuid)
 

@@ -17,7 +17,7 @@ import typer
 
 import tutum
 from tutum import Client, Handler, NotificationTarget, Service, TutumApiError, Utils, WebhookGroup, WebhookHandler
-from tutum.lookup import describe, find_handler
+from tutum.lookup import Kind, describe, find_handler
 from tutum.snippets import TARGETS
 
 COMPLETION_TIMEOUT_S = 1.0
@@ -180,9 +180,10 @@ def nearest(text: str, known: Iterable[str]) -> str:
     return f"did you mean {by_word[found[0]]}?" if found else f"it must be one of {', '.join(by_word.values())}"
 
 
-def find_services(identifiers: Sequence[str]) -> list[Service]:
-    """Return the services, each once."""
-    return list({service.uuid: service for service in map(Utils.fetch_remote_service, identifiers)}.values())
+def find_each(kind: type[Kind], identifiers: Sequence[str]) -> list[Kind]:
+    """Return the objects of a class such as `Service`, each once."""
+    found = [Utils.fetch_remote(kind, identifier) for identifier in identifiers]
+    return list({each.uuid: each for each in found}.values())
 
 
 def with_names(group: Mapping[str, Any]) -> Handler:

@@ -17,7 +17,7 @@ from tutum.cli.options import (
     Services,
     Timeout,
     Wait,
-    find_services,
+    find_each,
 )
 from tutum.cli.output import Columns, age, hint, parse_date, print_list, print_resources, printable
 
@@ -43,15 +43,14 @@ def roll_back_services(
     as_json: AsJson = False,
 ) -> None:
     """Replace containers by new ones of an earlier image, and hold the service."""
-    wanted = int(image) if image is not None and image.isdecimal() else image
-    found = find_services(services)
-    if wanted is not None and len(found) > 1:
+    found = find_each(Service, services)
+    if image is not None and len(found) > 1:
         raise typer.BadParameter(f"--image is for one service, got {len(found)}")
     if dry_run:
-        plans = [(service.shown_name, service.plan_rollback(wanted)) for service in found]
+        plans = [(service.shown_name, service.plan_rollback(image)) for service in found]
         show_plans(plans, operation="ROLLBACK", as_json=as_json)
         return
-    started = start_each("ROLLBACK", found, lambda service: service.rollback(wanted, hold=hold, reason=reason))
+    started = start_each("ROLLBACK", found, lambda service: service.rollback(image, hold=hold, reason=reason))
     if hold:
         hint(f"Redeploys are held until: tutum service resume {' '.join(quote(each.shown_name) for each in found)}")
     report(started, wait=wait, timeout_s=timeout_s, quiet=quiet, as_json=as_json)
@@ -87,7 +86,7 @@ def hold_services(
     as_json: AsJson = False,
 ) -> None:
     """Hold the redeploys of services: they are accepted, and wait."""
-    found = find_services(services)
+    found = find_each(Service, services)
     for service in found:
         service.hold(until, reason)
     _print_each(found, [_describe_hold(service) for service in found], as_json=as_json)
@@ -96,7 +95,7 @@ def hold_services(
 @app.command("resume")
 def resume_services(services: Services, as_json: AsJson = False) -> None:
     """End the hold of services. One redeploy starts for all that were held."""
-    found = find_services(services)
+    found = find_each(Service, services)
     states = ["resumed" if service.is_held else "is not held" for service in found]
     for service in found:
         service.resume()

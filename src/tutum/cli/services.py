@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from tutum import Service, TutumApiError, Utils, WebhookHandler
+from tutum import Service, TutumApiError, WebhookHandler
 from tutum.cli import rollbacks
 from tutum.cli.actions import FAILED_EXIT_CODE, follow, report, show_plans, start_each
 from tutum.cli.field_options import takes_fields
@@ -21,7 +21,7 @@ from tutum.cli.options import (
     Timeout,
     Wait,
     complete_service,
-    find_services,
+    find_each,
     moment_of,
     parse_pairs,
     parse_state,
@@ -83,7 +83,7 @@ def _state(service: Service) -> str:
 @app.command("inspect")
 def inspect_services(services: Services) -> None:
     """Print all fields of services, as JSON."""
-    print_resources([Utils.fetch_remote_service(identifier) for identifier in services])
+    print_resources(find_each(Service, services))
 
 
 @app.command("logs")
@@ -99,7 +99,7 @@ def print_logs(
 ) -> None:
     """Print the last output of services."""
     since = None if since is None else moment_of(since, ago=True)
-    found = find_services(services)
+    found = find_each(Service, services)
     if follow and len(found) > 1:
         raise typer.BadParameter(f"--follow is for one service, got {len(found)}")
     for service in found:
@@ -207,9 +207,9 @@ def redeploy_services(
 ) -> None:
     """Replace containers by new ones of the newest image."""
     if dry_run:
-        show_plans([(service.shown_name, service.plan()) for service in find_services(services)], as_json=as_json)
+        show_plans([(service.shown_name, service.plan()) for service in find_each(Service, services)], as_json=as_json)
         return
-    started = start_each("REDEPLOY", find_services(services), partial(Service.redeploy, override=override))
+    started = start_each("REDEPLOY", find_each(Service, services), partial(Service.redeploy, override=override))
     if not (wait or quiet or as_json):
         for label, action in ((label, accepted.action) for label, accepted in started):
             if action.state == "Pending" and action.reason:
@@ -227,7 +227,7 @@ def start_services(
 ) -> None:
     """Start services."""
     report(
-        start_each("START", find_services(services), Service.start),
+        start_each("START", find_each(Service, services), Service.start),
         wait=wait,
         timeout_s=timeout_s,
         quiet=quiet,
@@ -245,7 +245,7 @@ def stop_services(
 ) -> None:
     """Stop services."""
     report(
-        start_each("STOP", find_services(services), Service.stop),
+        start_each("STOP", find_each(Service, services), Service.stop),
         wait=wait,
         timeout_s=timeout_s,
         quiet=quiet,
@@ -271,7 +271,7 @@ def scale_services(
     """Set the number of containers of services."""
     services, target = _parse_scale(given)
     report(
-        start_each("SCALE", find_services(services), lambda service: service.scale(target)),
+        start_each("SCALE", find_each(Service, services), lambda service: service.scale(target)),
         wait=wait,
         timeout_s=timeout_s,
         quiet=quiet,
@@ -298,7 +298,7 @@ def terminate_services(
     as_json: AsJson = False,
 ) -> None:
     """Remove the containers of services, and the services. Forget those that are gone."""
-    found = find_services(services)
+    found = find_each(Service, services)
     if gone := [service for service in found if service.gone_since]:
         _forget(gone, force=force, announce=not (quiet or as_json))
     there = [service for service in found if not service.gone_since]
@@ -314,7 +314,7 @@ def terminate_services(
 @app.command("forget")
 def forget_services(services: Services, force: Force = False, quiet: Quiet = False) -> None:
     """Forget services that are gone. Their webhook handlers are revoked: the URLs then answer 404."""
-    found = find_services(services)
+    found = find_each(Service, services)
     if there := [service.shown_name for service in found if not service.gone_since]:
         raise TutumApiError(f"not gone: {', '.join(there)}. Remove them with what created them; nothing was forgotten")
     _forget(found, force=force, announce=not quiet)

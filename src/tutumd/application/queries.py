@@ -90,9 +90,7 @@ def parse_unused(parameters: Iterable[tuple[str, str]], now: datetime) -> tuple[
 def parse_audit_query(parameters: Iterable[tuple[str, str]]) -> tuple[AuditFilters, int | None, int]:
     """Return filters, `before` and `limit` of a page of the audit log. Raises InvalidInputError."""
     query = parse_query(parameters, frozenset({"before", *AUDIT_FILTERS}), page=frozenset({"limit"}))
-    before = query.filters.get("before")
-    number = None if before is None else _check_range("before", before, 1, 2**62)
-    return parse_audit_filters(query.filters), number, query.limit
+    return parse_audit_filters(query.filters), parse_position(query.filters, "before"), query.limit
 
 
 def parse_audit_filters(given: Mapping[str, str]) -> AuditFilters:

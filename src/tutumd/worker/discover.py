@@ -17,7 +17,7 @@ from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdErro
 from tutumd.model import EngineInfo
 from tutumd.ports import Engine, PartialDiscoveryError, Queue
 from tutumd.threads import Loop
-from tutumd.worker.parking import PROBE_PAUSE_S, Parking
+from tutumd.worker.parking import Parking
 from tutumd.worker.trust import JournalSeal
 
 _PAUSE_PER_PASS = 4.0
@@ -42,7 +42,7 @@ class Pauses:
         beat_s: Interval of the checks of the lease.
         reconnect_s: Pause before a broken event connection is restored.
         shortest_s, longest_s: Limits of the pause after a pass.
-        probe_s: Interval of the probes of a parked engine.
+        probe_s: Pause between two probes of a parked engine. A probe takes at most 5 s.
     """
 
     full_pass_s: float = 10.0
@@ -50,7 +50,7 @@ class Pauses:
     reconnect_s: float = 0.5
     shortest_s: float = 0.2
     longest_s: float = 1.0
-    probe_s: float = PROBE_PAUSE_S
+    probe_s: float = 1.0
 
 
 class Discovery:
@@ -134,8 +134,11 @@ class Discovery:
         elif self._changed.is_set() or time.monotonic() >= self._next_pass:
             self._changed.clear()
             self._pass()
-        elif self.info != self._reported:  # the engine was parked, or may be used again
-            self._register()
+        # A pass has found another error, or the engine was parked, or may be used again.
+        if not self._is_standby and self.info != self._reported:
+            info, self._reported = self.info, None
+            self._queue.register(self._worker, [info])
+            self._reported = info
         self._changed.wait(self._pauses.beat_s)
         self._stop.wait(min(max(self._pauses.shortest_s, _PAUSE_PER_PASS * self._pass_s), self._pauses.longest_s))
 
@@ -198,7 +201,7 @@ class Discovery:
         return partial_error
 
     def _report(self, error: str) -> None:
-        """Log the error of a pass if it has changed, and store the engine's health if others may not know it."""
+        """Log the error of a pass if it has changed, and keep it as the engine's health."""
         if not self._hold():
             return
         if error and error != self._error:
@@ -206,13 +209,6 @@ class Discovery:
         elif error != self._error:
             self._log.info("engine is watched")
         self._error = error
-        if self.info != self._reported:
-            self._register()
-
-    def _register(self) -> None:
-        info, self._reported = self.info, None
-        self._queue.register(self._worker, [info])
-        self._reported = info
 
     def _keep_watching(self) -> None:
         refusals: set[str] = set()

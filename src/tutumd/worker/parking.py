@@ -8,9 +8,6 @@ import structlog
 from tutumd.errors import EngineUnavailableError, Reason
 from tutumd.ports import Engine
 
-PROBE_PAUSE_S = 1.0
-"""Pause between two probes. A probe takes at most 5 s."""
-
 _log = structlog.get_logger(__name__)
 
 

@@ -69,10 +69,8 @@ def daemon_set(name: str = "agent", *, annotations: dict[str, str] | None = None
     return _workload("DaemonSet", name, {"updateStrategy": strategy, **spec}, annotations, None)
 
 
-def autoscaler(target: str = "web", *, least: int | None = 2, most: int = 5, **metadata: Any) -> dict[str, Any]:
+def autoscaler(target: str = "web", *, least: int = 2, most: int = 5, **metadata: Any) -> dict[str, Any]:
     """Return a HorizontalPodAutoscaler of a Deployment."""
     reference = {"apiVersion": "apps/v1", "kind": "Deployment", "name": target}
-    spec: dict[str, Any] = {"scaleTargetRef": reference, "maxReplicas": most}
-    if least is not None:
-        spec["minReplicas"] = least
+    spec = {"scaleTargetRef": reference, "minReplicas": least, "maxReplicas": most}
     return {"metadata": {"name": f"{target}-hpa", "namespace": NAMESPACE, **metadata}, "spec": spec}

@@ -58,13 +58,15 @@ PLAN = RedeployJournal(
 def nodes(*states: str, architecture: str = "x86_64", availability: str = "active") -> Nodes:
     """Nodes called a, b, c … in those states."""
     return read_nodes(
-        {
-            "ID": f"id-{name}",
-            "Status": {"State": state},
-            "Spec": {"Availability": availability},
-            "Description": {"Hostname": name, "Platform": {"OS": "linux", "Architecture": architecture}},
-        }
-        for name, state in zip("abcdef", states, strict=False)
+        [
+            {
+                "ID": f"id-{name}",
+                "Status": {"State": state},
+                "Spec": {"Availability": availability},
+                "Description": {"Hostname": name, "Platform": {"OS": "linux", "Architecture": architecture}},
+            }
+            for name, state in zip("abcdef", states, strict=False)
+        ]
     )
 
 

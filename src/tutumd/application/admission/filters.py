@@ -228,11 +228,9 @@ def _parse_filter(value: object) -> Filter:
         globs = tuple(glob.removeprefix(_REF_PREFIXES[preset]) for glob in globs)
     if preset == "paths" and len(globs) > MAX_PATH_GLOBS:
         raise InvalidInputError(f"filter.paths must have at most {MAX_PATH_GLOBS} globs, got {len(globs)}")
-    if fields.get("repository") is None:
-        return Filter(kind=preset, patterns=globs)
-    return Filter(
-        kind=preset, patterns=globs, repository=check_text("filter.repository", fields["repository"], MAX_GLOB)
-    )
+    given = fields.get("repository")
+    repository = "" if given is None else check_text("filter.repository", given, MAX_GLOB)
+    return Filter(kind=preset, patterns=globs, repository=repository)
 
 
 def _decide_tag(condition: Filter, push: Push, budget: Budget) -> Decision:

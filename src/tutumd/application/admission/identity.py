@@ -1,7 +1,6 @@
 """Identity tokens (OpenID Connect) of CI jobs: their checks, and who called by their claims."""
 
 import base64
-import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,7 +12,7 @@ from typing import Any
 
 from tutumd.application.admission.expressions import Budget, EvaluationError
 from tutumd.application.admission.filters import matches_any
-from tutumd.application.admission.headers import limit_key
+from tutumd.application.admission.headers import hash_key, limit_key
 from tutumd.application.admission.json_checks import is_shallow, quote
 from tutumd.application.admission.verify import Verification
 from tutumd.errors import InvalidInputError, Reason, about
@@ -306,4 +305,4 @@ def _key_of(token: str, payload: Mapping[str, Any]) -> str:
     if isinstance(token_id, str) and token_id:
         return limit_key(f"oidc:{token_id}")
     # Without the signature: an ECDSA signature can be changed into another one that is valid.
-    return f"oidc:sha256:{hashlib.sha256(token.rpartition('.')[0].encode()).hexdigest()}"
+    return hash_key(f"oidc:{token.rpartition('.')[0]}")

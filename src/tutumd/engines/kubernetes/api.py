@@ -108,7 +108,7 @@ class Cluster:
         """Return the Scale object of a workload; None if the workload is gone."""
         return self._find(on_workload(address, "get", "/scale"))
 
-    def set_scale(self, address: Address, version: str, replicas: int | None) -> None:
+    def set_scale(self, address: Address, version: str, replicas: int) -> None:
         """Set the number of replicas. Raises StaleError if the version of the Scale object is out of date."""
         body = {
             "apiVersion": "autoscaling/v1",
@@ -136,9 +136,11 @@ class Cluster:
         page = self._call(replace(on_collection("list", "events", workload.address.namespace), query=query))
         ours = (each for each in workload.metadata.get("managedFields") or () if each.get("manager") == FIELD_MANAGER)
         changed = max((str(each.get("time") or "") for each in ours), default="")
-        events = page.get("items") or ()
         # The API writes each time in UTC, in the same form.
-        messages = {str(each.get("lastTimestamp") or each.get("eventTime")): str(each["message"]) for each in events}
+        messages = {
+            str(each.get("lastTimestamp") or each.get("eventTime")): str(each["message"])
+            for each in page.get("items") or ()
+        }
         latest = max(messages, default="")
         # A pod that was created after a refusal, or in the same second, shows that the refusal is over. The controller
         # tries again.

@@ -131,7 +131,6 @@ def take_snapshot(workload: Workload, pods: Iterable[Pod]) -> ServiceSnapshot:
         pods: Its own.
     """
     shown = sorted((pod for pod in pods if pod.alive or pod.due), key=lambda pod: (str(pod.created), pod.name))
-    stopped = workload.is_stopped
     labels = parse_labels([workload.annotations])
     image, _, pinned = workload.main["image"].partition("@")
     ineffective = (
@@ -142,13 +141,13 @@ def take_snapshot(workload: Workload, pods: Iterable[Pod]) -> ServiceSnapshot:
     return ServiceSnapshot(
         selector=str(workload.address),
         name=workload.address.name,
-        target=workload.replicas_before_stop if stopped else workload.replicas,
+        target=workload.replicas_before_stop if workload.is_stopped else workload.replicas,
         containers=tuple(_container(workload, pod) for pod in shown),
         stack=stack_of(workload),
         full_name=f"{workload.address.namespace}/{workload.address.name}",
         alias=str(workload.address),
         owner=workload.annotations.get(OWNER) or None,
-        stopped=stopped,
+        stopped=workload.is_stopped,
         image_name=image,
         image_digest=running_digest(workload, shown) or pinned or None,
         run_command=_run_command(workload),

@@ -16,7 +16,6 @@ from tutumd.engines.kubernetes.redeploy import Redeploy
 from tutumd.engines.kubernetes.scale import (
     Scale,
     find_autoscaler,
-    least_of,
     plan_scaling,
     refuse_scaling,
 )
@@ -199,7 +198,7 @@ class KubernetesEngine:
             target = workload.replicas or service.target or workload.replicas_before_stop or 1
             self._refuse_over_cap(workload, target)
             if not workload.replicas and autoscaler is not None:
-                target = min(max(target, least_of(autoscaler)), int(autoscaler["spec"]["maxReplicas"]))
+                target = min(max(target, autoscaler["spec"]["minReplicas"]), autoscaler["spec"]["maxReplicas"])
             return plan_scaling(view, target, shared_with=autoscaler)
 
         return carry_out(Scale(self._context(service, run), plan), ScaleJournal)

@@ -100,7 +100,7 @@ def is_scaled(view: WorkloadView, journal: ScaleJournal) -> bool:
         return False
     if journal.autoscaler:
         return view.workload.replicas >= journal.target
-    return len(view.alive) == target and (journal.target > journal.least or not view.stopping)
+    return len(view.alive) == target and (journal.target > journal.before or not view.stopping)
 
 
 def describe_progress(view: WorkloadView, restarted_at: str) -> str:

@@ -156,8 +156,10 @@ class Redeploy:
 
     def judge_undo(self, view: WorkloadView) -> Look:
         ready = sum(pod.restarted_at != self.journal.restarted_at for pod in view.ready)
-        progress = f"{ready} of {view.workload.replicas} pods are ready at the previous version"
-        progress = describe_unobserved(view.workload) or progress
+        progress = (
+            describe_unobserved(view.workload)
+            or f"{ready} of {view.workload.replicas} pods are ready at the previous version"
+        )
         if fingerprint(view.workload.template) not in (self.journal.old, self.journal.undone):
             return Look(status=RolloutStatus.SUPERSEDED, progress=progress)
         if is_rolled_back(view, self.journal.restarted_at, len(self.journal.running_before)):
@@ -221,5 +223,4 @@ def _superseded(workload: Workload, journal: RedeployJournal) -> str:
     if fingerprint(workload.template) == journal.old:
         tools = "".join(f"; {warning}" for warning in warnings(workload))
         return f"somebody else restored the pod template while this redeploy ran{tools}"
-    image = workload.main["image"]
-    return f"while this redeploy ran, somebody else changed the service; it now is at {image}"
+    return f"while this redeploy ran, somebody else changed the service; it now is at {workload.main['image']}"

@@ -40,20 +40,17 @@ def _target(autoscaler: Json) -> tuple[str, str, str]:
     return str(target.get("apiVersion") or "").partition("/")[0], target["kind"], target["name"]
 
 
-def least_of(autoscaler: Json) -> int:
-    """Return the minimum number of pods of an autoscaler (HorizontalPodAutoscalerSpec: minReplicas defaults to 1)."""
-    return int(autoscaler["spec"].get("minReplicas") or 1)
-
-
 def refuse_scaling(autoscaler: Json, address: Address, target: int, *, raise_min: bool) -> None:
     """Raise EngineRefusedError if an autoscaler would undo the new number, or must not be changed.
 
     Args:
         raise_min: Whether the workload's annotation allows raising minReplicas.
     """
-    low, high = least_of(autoscaler), int(autoscaler["spec"]["maxReplicas"])
-    name = autoscaler["metadata"]["name"]
-    rule = f"the HorizontalPodAutoscaler {name} keeps {address.words} between {low} and {high}"
+    # The API sets minReplicas to 1 if nobody else sets it (kubernetes: pkg/apis/autoscaling/v1/defaults.go).
+    low, high = autoscaler["spec"]["minReplicas"], autoscaler["spec"]["maxReplicas"]
+    rule = (
+        f"the HorizontalPodAutoscaler {autoscaler['metadata']['name']} keeps {address.words} between {low} and {high}"
+    )
     if not raise_min:
         raise EngineRefusedError(
             f"{rule} and would undo {target}: change it instead, or annotate the workload with {AUTOSCALER}=raise-min "
@@ -84,7 +81,7 @@ def plan_scaling(
         shared_with: The autoscaler that also sets the replicas.
     """
     return ScaleJournal(
-        before=view.workload.replicas if raised is None else raised["spec"].get("minReplicas"),
+        before=view.workload.replicas if raised is None else raised["spec"]["minReplicas"],
         target=target,
         autoscaler=raised["metadata"]["name"] if raised else "",
         noted_before=view.workload.annotations.get(STOPPED_REPLICAS),
@@ -123,12 +120,12 @@ class Scale:
         self._annotate(self.journal.noted_before if self.journal.noted is None else self.journal.noted)
         self._set(self.journal.target, instead_of=self.journal.before)
 
-    def _set(self, number: int | None, *, instead_of: int | None) -> None:
+    def _set(self, number: int, *, instead_of: int) -> None:
         set_once = self._set_autoscaler if self.journal.autoscaler else self._set_replicas
         if retry_on_conflict(self.context.run, self.context.timing, lambda: set_once(number, instead_of)):
             self.context.run.log(f"set {'minReplicas' if self.journal.autoscaler else 'replicas'} to {number}")
 
-    def _set_replicas(self, number: int | None, instead_of: int | None) -> bool:
+    def _set_replicas(self, number: int, instead_of: int) -> bool:
         context = self.context
         scale = context.cluster.scale(context.address)
         # The API omits a number that is 0.
@@ -139,12 +136,12 @@ class Scale:
         context.cluster.set_scale(context.address, scale["metadata"]["resourceVersion"], number)
         return True
 
-    def _set_autoscaler(self, number: int | None, instead_of: int | None) -> bool:
+    def _set_autoscaler(self, number: int, instead_of: int) -> bool:
         cluster, namespace = self.context.cluster, self.context.address.namespace
         autoscaler = {each["metadata"]["name"]: each for each in cluster.autoscalers(namespace)}.get(
             self.journal.autoscaler
         )
-        if autoscaler is None or autoscaler["spec"].get("minReplicas") != instead_of or number == instead_of:
+        if autoscaler is None or autoscaler["spec"]["minReplicas"] != instead_of or number == instead_of:
             return False
         self.context.run.check()
         body = {
@@ -170,7 +167,7 @@ class Scale:
             return Look(status=RolloutStatus.SUPERSEDED, progress=f"somebody else set the service to {replicas} pods")
         status = self._watch.status(view, new, is_whole=is_scaled(view, self.journal))
         # Old pods have run for long.
-        is_watched = self.journal.target > self.journal.least and status is RolloutStatus.SUCCEEDED
+        is_watched = self.journal.target > self.journal.before and status is RolloutStatus.SUCCEEDED
         return Look(
             status=status,
             progress=f"{len(view.ready)} of {target} pods are ready",
@@ -182,7 +179,7 @@ class Scale:
         context, run, journal = self.context, self.context.run, self.journal
         ready = [pod for pod in view.ready if pod.uid in journal.present_before or not pod.exited]
         held = describe_late(view, context.timing.now())
-        if journal.target < journal.least:
+        if journal.target < journal.before:
             left = len(view.alive) + view.stopping - journal.target
             return fail(self, join_sentences(unfinished(run, f"{left} pods have not stopped yet"), held))
         reason = unfinished(run, f"{len(ready)} of {target_of(journal, view.workload)} pods are ready")
@@ -193,7 +190,7 @@ class Scale:
             culprit,
             view.workload.main["name"],
         )
-        is_partial = journal.least < len(ready)
+        is_partial = journal.before < len(ready)
         if journal.shared_with and is_partial:
             return fail(
                 self,
@@ -222,7 +219,7 @@ class Scale:
         # An autoscaler takes time to lower the number again: five minutes by default.
         if not self.journal.autoscaler and view.workload.replicas != self.journal.before:
             status = RolloutStatus.SUPERSEDED
-        elif self.journal.autoscaler or (view.workload.observed and len(view.alive) <= self.journal.least):
+        elif self.journal.autoscaler or (view.workload.observed and len(view.alive) <= self.journal.before):
             status = RolloutStatus.SUCCEEDED
         return Look(status=status, progress=f"{len(view.alive)} of {self.journal.before} pods are left")
 

@@ -116,8 +116,7 @@ class Workload:
         """The number of pods that it should have; for a DaemonSet as counted by its controller."""
         if self.kind is Kind.DAEMON_SET:
             return self.count("desiredNumberScheduled")
-        replicas = self.spec.get("replicas")
-        return 1 if replicas is None else int(replicas)
+        return int(self.spec.get("replicas", 1))
 
     @property
     def is_stopped(self) -> bool:

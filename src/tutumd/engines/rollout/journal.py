@@ -38,8 +38,7 @@ class ScaleJournal:
     """One change of the number of containers.
 
     Attributes:
-        before, target: Replicas; with an autoscaler its minimum (`before` None: absent).
-        least: `before` as a number: an autoscaler without a minimum means 1.
+        before, target: Replicas; with an autoscaler its minimum.
         present_before: IDs of all containers, including ended ones.
         running_before: IDs of the working containers.
         noted_before, noted: Value of the label of a stopped service before and after; None means no label.
@@ -48,7 +47,7 @@ class ScaleJournal:
         fallback: Number to set if the target is not reached; None means `before`.
     """
 
-    before: int | None
+    before: int
     target: int
     present_before: tuple[str, ...]
     running_before: tuple[str, ...]
@@ -59,10 +58,6 @@ class ScaleJournal:
     fallback: int | None = None
     stage: Stage = Stage.APPLY
     result: Result | None = None
-
-    @property
-    def least(self) -> int:
-        return 1 if self.before is None else self.before
 
 
 def from_journal(kind: type[Any], stored: Mapping[str, Any]) -> Any:

@@ -36,13 +36,12 @@ class SwarmApi:
 
     def views(self) -> tuple[ServiceView, ...]:
         """Return all services by name."""
+        by_service: dict[str, list[Json]] = {}
         with translated("list the services of the swarm", reading=True):
             services = self._sdk.services()
-            tasks = self._sdk.tasks()
+            for task in self._sdk.tasks():
+                by_service.setdefault(task.get("ServiceID", ""), []).append(task)
             nodes = read_nodes(self._sdk.nodes())
-        by_service: dict[str, list[Json]] = {}
-        for task in tasks:
-            by_service.setdefault(task.get("ServiceID", ""), []).append(task)
         return tuple(
             sorted(
                 [_view(service, by_service.get(service["ID"], []), nodes) for service in services],

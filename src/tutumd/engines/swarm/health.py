@@ -68,7 +68,7 @@ def check_scaling(view: ServiceView, journal: ScaleJournal, lost: Collection[str
     """Return the status of a change of the number of replicas, after it was sent. It fails when a new task does."""
     if specs.replicas_of(view.spec) != journal.target:
         return RolloutStatus.SUPERSEDED
-    if journal.target < journal.least:
+    if journal.target < journal.before:
         return (
             RolloutStatus.IN_PROGRESS
             if view.stopping or len(view.desired) > journal.target

@@ -145,8 +145,9 @@ def _resolve_rollback(api: SwarmApi, view: ServiceView, original: str, wanted: W
     image, note, platforms = rollback_image(original, wanted), "", None
     pinned = replace(parse_reference(image), tag=None)
     try:
-        attempt = f"find the image #{wanted.number} in its registry"
-        manifest = inspect_manifest(api.client, pinned, api.auth(pinned.name), attempt)
+        manifest = inspect_manifest(
+            api.client, pinned, api.auth(pinned.name), f"find the image #{wanted.number} in its registry"
+        )
         platforms = placement_platforms(manifest.platforms)
     except EngineRefusedError as error:
         if not has_digest(api.local_image(pinned.name), pinned):

@@ -114,8 +114,11 @@ class Redeploy:
             status = check_update(view, journal.new, journal.old, self._lost, was_stopped=journal.stopped)
             stable_s = journal.stable_s if view.running else 0.0
         if status is RolloutStatus.SUPERSEDED:
-            text = f"while this redeploy ran, somebody else updated the service; it now is at {view.version.image}"
-            return Look(status=status, progress=text)
+            return Look(
+                status=status,
+                progress="while this redeploy ran, somebody else updated the service; it now is at "
+                f"{view.version.image}",
+            )
         if status is RolloutStatus.IN_PROGRESS:
             self._help_updater(view)
         # A failure in a single look may be temporary. A rollback by the engine is not.

@@ -84,7 +84,7 @@ class Scale:
     def send(self) -> None:
         self._set(self.journal.target, self.journal.noted, instead_of=self.journal.before)
 
-    def _set(self, replicas: int | None, noted: str | None, *, instead_of: int | None) -> None:
+    def _set(self, replicas: int, noted: str | None, *, instead_of: int) -> None:
         def make_spec(view: ServiceView) -> dict[str, Any] | None:
             present = specs.replicas_of(view.spec)
             spec = specs.with_replicas(view.spec, replicas, noted=noted)
@@ -102,7 +102,7 @@ class Scale:
         progress = f"{len(view.running)} of {self.journal.target} containers run"
         if status is RolloutStatus.SUPERSEDED:
             progress = f"somebody else set the service to {specs.replicas_of(view.spec)} containers"
-        needed_s = timing.stable_s if self.journal.target > self.journal.least else 0.0
+        needed_s = timing.stable_s if self.journal.target > self.journal.before else 0.0
         return Look(
             status=status,
             progress=progress,
@@ -112,7 +112,7 @@ class Scale:
 
     def give_up(self, view: ServiceView) -> None:
         context = self.context
-        if self.journal.target < self.journal.least:
+        if self.journal.target < self.journal.before:
             return fail(self, unfinished(context.run, f"{view.stopping} containers have not stopped yet"))
         culprit = find_culprit(_new_tasks(view, self.journal), view.version)
         reason = blame(
@@ -132,7 +132,7 @@ class Scale:
 
     def judge_undo(self, view: ServiceView) -> Look:
         # swarmkit, manager/orchestrator/restart: the engine restarts or removes a task that ended but is still desired.
-        is_done = not view.stopping and sum(task.desired for task in view.tasks) <= self.journal.least
+        is_done = not view.stopping and sum(task.desired for task in view.tasks) <= self.journal.before
         status = RolloutStatus.SUCCEEDED if is_done else RolloutStatus.IN_PROGRESS
         if specs.replicas_of(view.spec) != self.journal.before:
             status = RolloutStatus.SUPERSEDED

@@ -252,7 +252,7 @@ def with_config_of(spec: Json, before: Json) -> dict[str, Any]:
     return {**others, UPDATE_CONFIG: before[UPDATE_CONFIG]} if UPDATE_CONFIG in before else others
 
 
-def with_replicas(spec: Json, replicas: int | None, *, noted: str | None = None) -> dict[str, Any]:
+def with_replicas(spec: Json, replicas: int, *, noted: str | None = None) -> dict[str, Any]:
     """Return the specification with other replicas; `noted` is stored in the label of a stopped service."""
     return {
         **spec,

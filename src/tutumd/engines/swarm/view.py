@@ -1,10 +1,10 @@
 """A Swarm service with its tasks and nodes at one moment."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, cast
+from typing import cast
 
 from tutumd.engines.dockerapi.documents import parse_time
 from tutumd.engines.labels import Json
@@ -139,9 +139,8 @@ class Nodes:
         return "-".join(part for part in (name, "" if name and not is_shared else node[:12]) if part)
 
 
-def read_nodes(nodes: Iterable[Any]) -> Nodes:
+def read_nodes(rows: Sequence[Json]) -> Nodes:
     """Return the nodes of the engine's list."""
-    rows = list(nodes)
     ready = {row["ID"] for row in rows if (row.get("Status") or {}).get("State") == "ready"}
     usable = [row for row in rows if row["ID"] in ready and (row.get("Spec") or {}).get("Availability") == "active"]
     return Nodes(
