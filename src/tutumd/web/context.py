@@ -146,10 +146,12 @@ class WebContext:
         """Return whether a request's origin is its client: behind an untrusted proxy, all requests have the proxy's
         address.
         """
-        client = scope.get("client")
-        if client and client[0] in self.trusted_proxies:
-            return True
-        return not any(name in (b"x-forwarded-for", b"forwarded") for name, _ in scope["headers"])
+        is_forwarded = any(name in (b"x-forwarded-for", b"forwarded") for name, _ in scope["headers"])
+        return self.is_of_proxy(scope) or not is_forwarded
+
+    def is_of_proxy(self, scope: Scope) -> bool:
+        """Return whether a request comes from a trusted proxy."""
+        return (scope.get("client") or ("",))[0] in self.trusted_proxies
 
     def is_local(self, scope: Scope) -> bool:
         """Return whether a request's client is on this machine: then both ends of the connection have the same

@@ -72,7 +72,7 @@ def is_secure(request: Request) -> bool:
     On a direct connection without a proxy, the connection itself decides, because its address is not the public one.
     """
     web = context(request)
-    is_of_proxy = (request.client.host if request.client else "") in web.trusted_proxies
+    is_of_proxy = web.is_of_proxy(request.scope)
     if is_of_proxy and (scheme := request.headers.get("x-forwarded-proto")):
         return scheme.rpartition(",")[2].strip().lower() == "https"
     if request.url.scheme == "https":

@@ -159,8 +159,7 @@ class LivePages:
         if len(tokens) != 1:
             return None
         # As for a rendered page, which checks the user that a proxy names.
-        is_of_proxy = (scope.get("client") or ("",))[0] in self._context.trusted_proxies
-        user = b",".join(headers.get(self._user_header, ())) if is_of_proxy else b""
+        user = b",".join(headers.get(self._user_header, ())) if self._context.is_of_proxy(scope) else b""
         return Asked(
             watched=(hashlib.sha256(tokens[0]).hexdigest(), match[1] or ""),
             page=(path, scope["query_string"], user),

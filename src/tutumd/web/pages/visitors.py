@@ -102,7 +102,7 @@ def read_user_name(request: Request) -> str:
         ForbiddenError: There are several headers, so one of them is from the client itself.
     """
     web = context(request)
-    if not web.user_header or (request.client.host if request.client else "") not in web.trusted_proxies:
+    if not web.user_header or not web.is_of_proxy(request.scope):
         return ""
     wanted = web.user_header.lower().encode()
     values = [value for name, value in request.scope["headers"] if name.lower() == wanted]
