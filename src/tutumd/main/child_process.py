@@ -210,11 +210,9 @@ class StopRequest:
     def wait(self) -> None:
         """Wait for a request. From then on, a signal ends the process immediately."""
         while True:
-            try:
+            with suppress(Empty):
                 self._requests.get(timeout=_SIGNAL_POLL_S)
                 break
-            except Empty:
-                continue
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_DFL)
 
