@@ -3,7 +3,6 @@
 import difflib
 import os
 import re
-import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,7 +15,6 @@ from tutumd.model import RunLimits
 
 PREFIX = "TUTUMD_"
 FILE_SUFFIX = "_FILE"
-_MAX_FILE_BYTES = 64 * 1024
 _DEFAULT_PORT = 8000
 
 # Kubernetes and Docker links add such variables to each container beside a service named `tutumd`.
@@ -294,16 +292,12 @@ def _read_secret(name: str) -> str:
     if os.environ.get(variable):
         raise SettingsError(f"{variable} and {variable}{FILE_SUFFIX} are both set: unset one of them")
     try:
-        if not stat.S_ISREG(Path(path).stat().st_mode):  # a read from a pipe or a device may never end
-            raise SettingsError(f"{variable}{FILE_SUFFIX}: {path} must be a regular file")
-        with Path(path).open("rb") as file:
-            content = file.read(_MAX_FILE_BYTES)
+        line = Path(path).read_text("utf-8-sig", "replace").rstrip("\n")
     except OSError as error:
         raise SettingsError(
             f"{variable}{FILE_SUFFIX}: {path} cannot be read: {error.strerror}; name a file that this user can read"
         ) from error
-    line = content.decode("utf-8-sig", "replace").rstrip("\r\n")
-    if not line.strip() or "\n" in line or "\ufffd" in line or len(content) == _MAX_FILE_BYTES:
+    if not line.strip() or "\n" in line or "\ufffd" in line:
         raise SettingsError(f"{variable}{FILE_SUFFIX}: {path} must contain only the value, on one line of UTF-8")
     return line
 

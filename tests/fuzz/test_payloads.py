@@ -140,9 +140,9 @@ def test_filters_decide_about_any_payload(filters: list[Any], call: Sent) -> Non
     options = parse_options({"filter": filters}, NOW)
     made = received(json.dumps(call[1]).encode(), call[0])
     verdict = evaluate(options, made)
-    results, explained = explain(options, made)
-    assert explained == verdict
-    assert all(result.passes for result in results) is (verdict.kind is VerdictKind.GO)
+    trial = explain(options, made)
+    assert trial.verdict == verdict
+    assert all(result.passes for result in trial.checks) is (verdict.kind is VerdictKind.GO)
 
 
 @budget(150)

@@ -2,13 +2,12 @@
 
 import base64
 from asyncio import to_thread
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from urllib.parse import parse_qsl
 
 from tutumd.application.admission.encryption import SecretCipher
-from tutumd.application.admission.evaluate import CallInput, CheckResult, Verdict, explain, read_stored
+from tutumd.application.admission.evaluate import CallInput, Trial, explain, read_stored
 from tutumd.application.calls import AdmissionCache, StoreCall, accept, evaluate_call
 from tutumd.errors import ConflictError, InvalidInputError, NotFoundError, Reason
 from tutumd.model import Call, Delivery, EvaluationNeeded, Handler, Origin, User
@@ -90,25 +89,6 @@ def read_input(delivery: Delivery, address: str, now: datetime) -> CallInput:
 _HEADER_LIMIT = 200
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
-    """The predicted effect of a call.
-
-    Attributes:
-        notes: Parts that could not be checked, with the reason.
-    """
-
-    checks: Sequence[CheckResult]
-    verdict: Verdict
-    notes: tuple[Reason, ...] = ()
-
-
-def try_call(handler: Handler, call: CallInput, *, cipher: SecretCipher) -> Trial:
-    """Return the predicted effect of a call."""
-    checks, verdict = explain(read_stored(handler.options, cipher), call)
-    return Trial(checks=checks, verdict=verdict)
-
-
 def try_delivery(handler: Handler, delivery: Delivery, now: datetime, *, cipher: SecretCipher) -> Trial:
     """Return the predicted effect of a recorded delivery if it arrived now, as far as it was stored.
 
@@ -124,11 +104,11 @@ def try_delivery(handler: Handler, delivery: Delivery, now: datetime, *, cipher:
         notes.append(Reason("trial-of-cut-body"))
     if left_out := delivery.content.get("left_out", ()):
         notes.append(Reason("trial-without-parts", (", ".join(map(str, left_out)),)))
-    checks = [check for check in explain(options, call)[0] if check.check != "verify"]
+    checks = [check for check in explain(options, call).checks if check.check != "verify"]
     failed = next((check.verdict for check in checks if check.verdict is not None), None)
     return Trial(
         checks=checks,
-        verdict=failed or explain(replace(options, verify=None), call)[1],
+        verdict=failed or explain(replace(options, verify=None), call).verdict,
         notes=tuple(notes),
     )
 

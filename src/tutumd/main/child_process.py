@@ -210,11 +210,9 @@ class StopRequest:
     def wait(self) -> None:
         """Wait for a request. From then on, a signal ends the process immediately."""
         while True:
-            try:
+            with suppress(Empty):
                 self._requests.get(timeout=_SIGNAL_POLL_S)
                 break
-            except Empty:
-                continue
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_DFL)
 
@@ -224,7 +222,7 @@ class Edge:
     line of JSON, the task, and perhaps later a line to stop.
 
     Attributes:
-        task: The task; None if the edge has died.
+        task: The task.
         stop: Requests of the edge and signals.
     """
 
@@ -235,7 +233,7 @@ class Edge:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGCONT)
         self._socket = FileIO(os.dup(0), "r+")
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # for the programs that this process starts
-        self.task: dict[str, Any] | None = json.loads(self._socket.readline() or "null")
+        self.task: dict[str, Any] = json.loads(self._socket.readline())
         self._hand_over: Callable[[], None] = lambda: None
         Thread(target=self._follow, daemon=True).start()
 

@@ -118,8 +118,7 @@ def give_to_owner(file: Path, folder: Path) -> None:
 def make_private(database: Path, data_dir: Path) -> None:
     """Restrict an SQLite database, which is created if it does not exist, and the keys and locks to their owners."""
     with contextlib.suppress(OSError):  # SQLite reports the problem with the file
-        if not database.exists():
-            database.touch(OWNER_ONLY)
+        database.touch(OWNER_ONLY)
     # SQLite creates `-wal` and `-shm` with the mode of the database.
     for path in [*database.parent.glob(f"{database.name}*"), *data_dir.glob("*key"), *data_dir.glob("*.lock")]:
         try:

@@ -49,8 +49,6 @@ def run(what: str, options: Options, build: Build) -> None:
 def run_for_edge(what: str, build: Build) -> None:
     """Work until the edge or a signal requests a stop, or the edge dies."""
     edge = Edge()
-    if edge.task is None:
-        return
     with told_errors(), ExitStack() as stack:
         settings = configure(edge.task["options"], is_checked=True)
         storage = stack.enter_context(share_storage(settings))

@@ -3,10 +3,9 @@
 from tutumd.ports.accounts import Accounts
 from tutumd.ports.engine import LOST_JOURNAL, Engine, PartialDiscoveryError, Run
 from tutumd.ports.intake import CallResult, Intake, OnStored, Stored
-from tutumd.ports.issuers import Issuers
 from tutumd.ports.notifications import NotificationQueue, Sender, Targets
 from tutumd.ports.queue import GIVE_UP_AFTER, HEARTBEAT_TIMEOUT, Clock, Queue, Renewal
-from tutumd.ports.store import FreezeWindows, Store
+from tutumd.ports.store import Store
 
 __all__ = [
     "GIVE_UP_AFTER",
@@ -16,9 +15,7 @@ __all__ = [
     "CallResult",
     "Clock",
     "Engine",
-    "FreezeWindows",
     "Intake",
-    "Issuers",
     "NotificationQueue",
     "OnStored",
     "PartialDiscoveryError",

@@ -28,40 +28,13 @@ from tutumd.model import (
     Verb,
 )
 from tutumd.model.freeze import FreezeWindow, NewFreezeWindow
+from tutumd.model.groups import GroupCall
+from tutumd.model.issuers import IssuerKeys
 from tutumd.ports.accounts import Accounts
-from tutumd.ports.groups import Groups
-from tutumd.ports.issuers import Issuers
 from tutumd.ports.notifications import Targets
 
 
-class FreezeWindows(Protocol):
-    """The application's reads and writes. Each method is one transaction; changes are in the audit log.
-
-    Users see the windows of the server, their own windows, and those that act on a service that they see; admins see
-    all. Credentials for one service or stack see the windows of the server, and those that act on what they cover.
-    Callers check that the viewer may change a window.
-    """
-
-    def freeze_windows(self, viewer: User, query: Query) -> Page[FreezeWindow]:
-        """Return windows, oldest first.
-
-        Filters: uuid, uuid__startswith, and service (UUID): windows that act on the service.
-        """
-
-    def add_freeze_window(self, viewer: User, new: NewFreezeWindow) -> FreezeWindow:
-        """Store a window, and hold the pending redeploys to which it applies now. An equal window of the user is
-        returned instead.
-
-        Raises:
-            ConflictError: There are `MAX_WINDOWS`.
-            NotFoundError: The user sees no such service, or no service of such a stack.
-        """
-
-    def remove_freeze_window(self, viewer: User, uuid: str) -> None:
-        """Remove a window, and let the redeploys that it held start."""
-
-
-class Store(Accounts, Targets, Issuers, FreezeWindows, Groups, Protocol):
+class Store(Accounts, Targets, Protocol):
     """The application's reads and writes. Each method is one transaction.
 
     An admin sees every service and the objects that belong to it, a member only their own. Credentials for one service
@@ -69,7 +42,12 @@ class Store(Accounts, Targets, Issuers, FreezeWindows, Groups, Protocol):
     that does not exist. Callers check the scope of the credentials before. UUIDs are lower case.
 
     Methods about handlers whose `service_uuid` is empty are about groups. A viewer sees their own groups, an admin all;
-    credentials for one stack see the groups of that stack, credentials for one service none.
+    credentials for one stack see the groups of that stack, credentials for one service none. A viewer sees the calls of
+    these groups, and those of their own revoked groups.
+
+    Users see the freeze windows of the server, their own windows, and those that act on a service that they see; admins
+    see all. Credentials for one service or stack see the windows of the server, and those that act on what they cover.
+    Callers check that the viewer may change a window. Changes of windows are in the audit log.
     """
 
     def engines(self, viewer: User | None = None) -> tuple[EngineInfo, ...]:
@@ -329,6 +307,41 @@ class Store(Accounts, Targets, Issuers, FreezeWindows, Groups, Protocol):
 
         For a deleted handler there are no options, so that its callers see no log.
         """
+
+    def group_calls(self, viewer: User, query: Query) -> Page[GroupCall]:
+        """Return calls of groups, newest first. Filters: `handler`, the number of the group; `received__gte` and
+        `received__lte`.
+        """
+
+    def group_call(self, viewer: User, number: int) -> GroupCall:
+        """Return a call of a group. Raises NotFoundError."""
+
+    def group_progress(self, references: Sequence[Reference]) -> Mapping[Reference, GroupCall]:
+        """Return the calls of references with `GROUP_CALL`, for their callers. Unknown ones are missing."""
+
+    def freeze_windows(self, viewer: User, query: Query) -> Page[FreezeWindow]:
+        """Return windows, oldest first.
+
+        Filters: uuid, uuid__startswith, and service (UUID): windows that act on the service.
+        """
+
+    def add_freeze_window(self, viewer: User, new: NewFreezeWindow) -> FreezeWindow:
+        """Store a window, and hold the pending redeploys to which it applies now. An equal window of the user is
+        returned instead.
+
+        Raises:
+            ConflictError: There are `MAX_WINDOWS`.
+            NotFoundError: The user sees no such service, or no service of such a stack.
+        """
+
+    def remove_freeze_window(self, viewer: User, uuid: str) -> None:
+        """Remove a window, and let the redeploys that it held start."""
+
+    def issuer_keys(self, url: str) -> IssuerKeys | None:
+        """Return the keys of an issuer of identity tokens; None if nothing has named it."""
+
+    def want_keys(self, url: str) -> None:
+        """Let a notifier fetch the keys of an issuer again."""
 
     def add_request(self, service: Service, kind: str, arguments: Mapping[str, object]) -> str:
         """Queue an EngineRequest for a worker, and return its UUID."""

@@ -18,7 +18,6 @@ from tutumd.store.objects.revisions import SqlRevisions
 from tutumd.store.objects.rollbacks import SqlRollbacks
 from tutumd.store.sql import ENDS
 from tutumd.store.tables import new_uuid, requests
-from tutumd.store.upkeep.retention import MAX_REQUEST_AGE
 
 
 class SqlStore(
@@ -41,10 +40,8 @@ class SqlStore(
 
     def add_request(self, service: Service, kind: str, arguments: Mapping[str, object]) -> str:
         uuid = new_uuid()
-        now = self._clock()
         with self._wakeup.write(self._database) as (connection, woken):
             woken.add(service.engine)
-            connection.execute(sa.delete(requests).where(requests.c.created < now - MAX_REQUEST_AGE))
             connection.execute(
                 sa.insert(requests).values(
                     uuid=uuid,
@@ -52,7 +49,7 @@ class SqlStore(
                     service_uuid=service.uuid,
                     kind=kind,
                     arguments=dict(arguments),
-                    created=now,
+                    created=self._clock(),
                     taken=False,
                 )
             )

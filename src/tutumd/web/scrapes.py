@@ -37,7 +37,7 @@ class Scrapes:
         """Allow access for clients that send the token, and for clients in the networks.
 
         Args:
-            read: Returns the current figures within a few seconds, or raises UnavailableError.
+            read: Returns the current figures, or raises UnavailableError.
         """
         self.token = token
         self._read_figures = read

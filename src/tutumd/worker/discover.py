@@ -134,8 +134,11 @@ class Discovery:
         elif self._changed.is_set() or time.monotonic() >= self._next_pass:
             self._changed.clear()
             self._pass()
-        elif self.info != self._reported:  # the engine was parked, or may be used again
-            self._register()
+        # A pass has found another error, or the engine was parked, or may be used again.
+        if not self._is_standby and self.info != self._reported:
+            info, self._reported = self.info, None
+            self._queue.register(self._worker, [info])
+            self._reported = info
         self._changed.wait(self._pauses.beat_s)
         self._stop.wait(min(max(self._pauses.shortest_s, _PAUSE_PER_PASS * self._pass_s), self._pauses.longest_s))
 
@@ -173,8 +176,15 @@ class Discovery:
         return is_held
 
     def _pass(self) -> None:
+        """Discover the engine, and log its error if that has changed."""
         began, self._is_well, self._next_pass = time.monotonic(), False, 0.0
-        self._report(self._sync())
+        error = self._sync()
+        if self._hold() and error != self._error:
+            if error:
+                self._log.warning("engine cannot be reached", error=error)
+            else:
+                self._log.info("engine is watched")
+            self._error = error
         if self._is_well:
             self._pass_s = time.monotonic() - began
             self._next_pass = time.monotonic() + (0.0 if self._error else self._pauses.full_pass_s)
@@ -196,23 +206,6 @@ class Discovery:
             self._changed.set()
         self._is_well = True
         return partial_error
-
-    def _report(self, error: str) -> None:
-        """Log the error of a pass if it has changed, and store the engine's health if others may not know it."""
-        if not self._hold():
-            return
-        if error and error != self._error:
-            self._log.warning("engine cannot be reached", error=error)
-        elif error != self._error:
-            self._log.info("engine is watched")
-        self._error = error
-        if self.info != self._reported:
-            self._register()
-
-    def _register(self) -> None:
-        info, self._reported = self.info, None
-        self._queue.register(self._worker, [info])
-        self._reported = info
 
     def _keep_watching(self) -> None:
         refusals: set[str] = set()

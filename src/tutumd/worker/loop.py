@@ -1,7 +1,6 @@
 """The worker's loops: claim actions and requests, renew leases, report and clean up."""
 
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -79,16 +78,16 @@ class Worker:
         limits: WorkerLimits,
         *,
         seal: JournalSeal,
-        name: str = "",
+        name: str,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Create a worker for engine instances by their names. `start` starts it.
 
         Args:
             seal: Seal of all workers of this database.
-            name: Name of the worker; by default a new name.
+            name: Name of the worker, which no other worker has.
         """
-        self.name = name or str(uuid.uuid4())
+        self.name = name
         self._queue = queue
         self._engines = engines
         self._limits = limits

@@ -130,7 +130,7 @@ def working(stored: StoreBed, url: str, *hosts: Host, max_runs: int = 64) -> Ite
         stored.queue.sync(host.info, [snapshot(name) for name in host.names], revisions={})
     engines = {host.info.name: cast(Engine, host) for host in hosts}
     limits = WorkerLimits(server_cap=100, engine_slots=SLOTS, max_runs=max_runs)
-    worker = Worker(SqlQueue(database, now, Wakeup()), engines, limits, seal=SEAL)
+    worker = Worker(SqlQueue(database, now, Wakeup()), engines, limits, seal=SEAL, name="worker")
     others = set(threading.enumerate())
     worker.start()
     try:

@@ -83,7 +83,7 @@ def working(
     queue = UnreliableQueue(SqlQueue(database, lambda: datetime.now(UTC), Wakeup(), lease_clock), failing)
     limits = WorkerLimits(server_cap=100, lease=lease)
     engines = {"docker": cast(Engine, engine)}
-    worker = Worker(cast(Queue, queue), engines, limits, seal=SEAL)
+    worker = Worker(cast(Queue, queue), engines, limits, seal=SEAL, name="worker")
     others = set(threading.enumerate())
     worker.start()
     try:

@@ -7,8 +7,8 @@ import pytest
 
 from tests.unit.application.made_deliveries import delivery_of
 from tests.unit.application.made_handlers import CIPHER, NOW, make_handler
-from tutumd.application.admission.evaluate import Verdict, VerdictKind
-from tutumd.application.redelivery import Trial, parse_headers, parse_query_text, try_delivery
+from tutumd.application.admission.evaluate import Trial, Verdict, VerdictKind
+from tutumd.application.redelivery import parse_headers, parse_query_text, try_delivery
 from tutumd.errors import InvalidInputError, Reason
 from tutumd.web.messages.deliveries import write_reason
 

@@ -1,6 +1,5 @@
 """Settings from options and variables, and the engines that they name."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -153,14 +152,11 @@ def test_a_secret_in_a_variable_and_in_a_file_is_refused(monkeypatch: pytest.Mon
     ("make", "fault"),
     [
         (lambda path: None, "cannot be read: No such file or directory; name a file that this user can read"),
-        (Path.mkdir, "must be a regular file"),
-        (os.mkfifo, "must be a regular file"),
-        (lambda path: path.symlink_to("/dev/zero"), "must be a regular file"),
+        (Path.mkdir, "cannot be read: Is a directory; name a file that this user can read"),
         (lambda path: path.write_text(""), ONE_LINE),
         (lambda path: path.write_text(" \n\n"), ONE_LINE),
         (lambda path: path.write_text("hidden\nhidden\n"), ONE_LINE),
         (lambda path: path.write_bytes(b"hidden\xff"), ONE_LINE),
-        (lambda path: path.write_text("hidden" * 100_000), ONE_LINE),
     ],
 )
 def test_a_file_that_holds_no_secret_is_named_with_its_variable(

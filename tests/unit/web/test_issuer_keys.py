@@ -4,6 +4,7 @@ import asyncio
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import cast
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -14,6 +15,7 @@ from tests.support.waiting import wait_until
 from tutumd.application.admission.identity import IssuerKind, KeyFault
 from tutumd.errors import UnavailableError
 from tutumd.model.issuers import IssuerKeys
+from tutumd.ports import Store
 from tutumd.web.call.issuer_keys import RELOAD_S, KeyCache, read_keys
 
 URL, OTHER = "https://id.example.com", "https://other.example.com"
@@ -40,7 +42,7 @@ class Bed:
         self.fetch_at_read, self.error = 0, ""
         self.reads = self.wants = 0
         self.cache = KeyCache(
-            self, lambda: self.now, {URL: IssuerKind.OTHER}, monotonic=lambda: self.seconds, wait_s=wait_s
+            cast(Store, self), lambda: self.now, {URL: IssuerKind.OTHER}, monotonic=lambda: self.seconds, wait_s=wait_s
         )
 
     def fetched(self, *names: str) -> IssuerKeys:

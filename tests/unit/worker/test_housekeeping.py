@@ -61,7 +61,7 @@ def heartbeats(batch_s: float = 0.0, **batches: int) -> list[list[tuple[object, 
     """Return what each heartbeat did until the second one after the first prune."""
     clock = FakeClock()
     queue = BusyQueue(clock, batch_s, **batches)
-    worker = Worker(cast(Queue, queue), {}, LIMITS, seal=SEAL, monotonic=clock)
+    worker = Worker(cast(Queue, queue), {}, LIMITS, seal=SEAL, name="worker", monotonic=clock)
     worker.start()
     try:
         wait_until(lambda: queue.done.count(BEAT) > HEARTBEATS_PER_PRUNE + 2, "enough heartbeats were sent")

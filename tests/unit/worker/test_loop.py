@@ -71,7 +71,7 @@ def make_claim(queue: FakeQueue, journal: Mapping[str, object]) -> Claim:
 
 def make_worker(queue: ActionQueue, engine: FakeEngine, monotonic: Callable[[], float] = time.monotonic) -> Worker:
     limits, engines = WorkerLimits(server_cap=1, heartbeat_s=0.05), {"docker": cast(Engine, engine)}
-    return Worker(cast(Queue, queue), engines, limits, seal=SEAL, monotonic=monotonic)
+    return Worker(cast(Queue, queue), engines, limits, seal=SEAL, name="worker", monotonic=monotonic)
 
 
 def test_an_action_that_is_claimed_while_the_worker_stops_may_end() -> None:
@@ -128,7 +128,7 @@ class AwayQueue(FakeQueue):
 def test_a_worker_whose_database_is_away_lives() -> None:
     queue, monotonic = AwayQueue(), FakeClock()
     limits = WorkerLimits(server_cap=1, heartbeat_s=0.05, lease=timedelta(seconds=0.2))
-    worker = Worker(cast(Queue, queue), {}, limits, seal=SEAL, monotonic=monotonic)
+    worker = Worker(cast(Queue, queue), {}, limits, seal=SEAL, name="worker", monotonic=monotonic)
     worker.start()
     try:
         queue.error = UnavailableError("the database is away")

@@ -156,6 +156,19 @@ class CheckResult:
     identity: Identity | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """The predicted effect of a call.
+
+    Attributes:
+        notes: Parts that could not be checked, with the reason.
+    """
+
+    checks: Sequence[CheckResult]
+    verdict: Verdict
+    notes: tuple[Reason, ...] = ()
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CallInput:
     """Content of a call as received, and its circumstances.
@@ -216,7 +229,7 @@ def evaluate(options: HandlerOptions, call: CallInput) -> Verdict:
     return _admit(options, call, identity)
 
 
-def explain(options: HandlerOptions, call: CallInput) -> tuple[list[CheckResult], Verdict]:
+def explain(options: HandlerOptions, call: CallInput) -> Trial:
     """Return the verdict on the call and the results of all checks, including those after a failed check."""
     results = list(_check(options, call))
     verdict = _admit(options, call, next((result.identity for result in results if result.identity), None))
@@ -232,7 +245,8 @@ def explain(options: HandlerOptions, call: CallInput) -> tuple[list[CheckResult]
                 passes=not verdict.notes,
             )
         )
-    return results, next((result.verdict for result in results if result.verdict is not None), verdict)
+    first_failed = (result.verdict for result in results if result.verdict is not None)
+    return Trial(checks=results, verdict=next(first_failed, verdict))
 
 
 def _pass(check: str, why: Reason) -> CheckResult:

@@ -180,17 +180,15 @@ class DockerApi:
                 return f"{_NO_TIME if dated else ''}(no output: {explanation(error)})"
         return bytes(output)[-MAX_BYTES:].decode(errors="replace").rstrip("\n")
 
-    def last_exit_code(self, container: InspectedContainer) -> int | None:
+    def last_exit_code(self, container: InspectedContainer, ended: datetime) -> int | None:
         """Return the exit code of a container that runs again. Only the engine's latest events have it.
 
         None if they do not have it.
         """
-        if container.finished is None:
-            return None
-        ended = container.finished.timestamp()
+        at = ended.timestamp()
         chosen = {"type": ["container"], "event": ["die"], "container": [container.id]}
         with suppress(EngineRefusedError, LookupError, ValueError), translated(f"find how {container.name} ended"):
-            return int(self._past_events(chosen, ended - 1, ended + 1)[-1]["Actor"]["Attributes"]["exitCode"])
+            return int(self._past_events(chosen, at - 1, at + 1)[-1]["Actor"]["Attributes"]["exitCode"])
         return None
 
     def network(self, name: str) -> Json:

@@ -17,6 +17,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 
 from tutumd.engines.local.records import RECORD_JSON, ServiceRecord
@@ -31,7 +32,7 @@ class DataFolder:
 
     def __init__(self, path: Path) -> None:
         self._path = self.path = path.absolute()
-        self._lock = threading.Lock()
+        # Each single operation on a dict is atomic.
         self._records: dict[str, ServiceRecord] = {}
         self._service_locks: dict[str, threading.Lock] = {}
         self.unreadable: dict[str, str] = {}  # why a record cannot be read, by service; such a service is ignored
@@ -51,8 +52,7 @@ class DataFolder:
 
         An action holds the lock until it ends, supervision only for a moment.
         """
-        with self._lock:
-            service_lock = self._service_locks.setdefault(uuid, threading.Lock())
+        service_lock = self._service_locks.setdefault(uuid, threading.Lock())
         is_held = service_lock.acquire(timeout=timeout_s)
         try:
             yield is_held
@@ -62,13 +62,11 @@ class DataFolder:
 
     def records(self) -> tuple[ServiceRecord, ...]:
         """Return the records of all services, by UUID."""
-        with self._lock:
-            return tuple(self._records[uuid] for uuid in sorted(self._records))
+        return tuple(sorted(self._records.copy().values(), key=attrgetter("uuid")))
 
     def get(self, uuid: str) -> ServiceRecord | None:
         """Return the record of a service, or None."""
-        with self._lock:
-            return self._records.get(uuid)
+        return self._records.get(uuid)
 
     def save(self, record: ServiceRecord) -> ServiceRecord:
         """Store a record and return it. It is on disk when this returns."""
@@ -76,16 +74,14 @@ class DataFolder:
         for directory in (folder, folder / "output", folder / "work"):
             directory.mkdir(mode=0o700, exist_ok=True)
         _write_durably(folder / RECORD, RECORD_JSON.dump_json(record, indent=1))
-        with self._lock:
-            self._records[record.uuid] = record
+        self._records[record.uuid] = record
         return record
 
     def remove(self, uuid: str) -> None:
         """Remove a service with all its files. Does nothing if there is none."""
         folder = self._path / uuid
         (folder / RECORD).unlink(missing_ok=True)
-        with self._lock:
-            self._records.pop(uuid, None)
+        self._records.pop(uuid, None)
         if folder.exists():
             shutil.rmtree(folder)
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-DEAD_STATES = frozenset("ZXx")
 _EXEC_TRIES = 1_000
 
 
@@ -24,7 +23,7 @@ class Stat:
     @property
     def is_alive(self) -> bool:
         """Whether it still runs. A zombie does not run: its parent has not waited for it yet."""
-        return self.state not in DEAD_STATES
+        return self.state not in "ZXx"
 
 
 class Identity(NamedTuple):

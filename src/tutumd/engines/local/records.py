@@ -42,34 +42,42 @@ class ContainerRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """The change of a service by an action, until it is applied or dropped.
+class Desired:
+    """What a service is meant to run.
 
     Attributes:
-        action: UUID of the action.
-        definition, image_name, target, variables, stopped: The values after the change.
-        keep: Numbers of the present containers that stay. All others leave after the incoming containers are stable.
-        note: A remark for the outcome.
+        variables: Variables of the last redeploy, beside those of the definition. None removes a variable.
     """
 
-    action: str
     definition: Definition
     image_name: str
     target: int
     variables: Mapping[str, str | None] = field(default_factory=dict)
     stopped: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change(Desired):
+    """The change of a service by an action, until it is applied or dropped, with what the service runs after it.
+
+    Attributes:
+        action: UUID of the action.
+        keep: Numbers of the present containers that stay. All others leave after the incoming containers are stable.
+        note: A remark for the outcome.
+    """
+
+    action: str
     keep: tuple[int, ...] = ()
     incoming: tuple[ContainerRecord, ...] = ()
     note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ServiceRecord:
+class ServiceRecord(Desired):
     """One service.
 
     Attributes:
         format: Version of the JSON. A record of another version is not read.
-        variables: Variables of the last redeploy, beside those of the definition. None removes a variable.
         undo: The change that restores the leaving containers while they run; None after they have ended.
         settled: UUID of the last action whose change was applied; empty before the first.
     """
@@ -77,11 +85,6 @@ class ServiceRecord:
     format: Literal[1] = 1
     uuid: str
     name: str
-    definition: Definition
-    image_name: str
-    target: int
-    variables: Mapping[str, str | None] = field(default_factory=dict)
-    stopped: bool = False
     containers: tuple[ContainerRecord, ...] = ()
     leaving: tuple[ContainerRecord, ...] = ()
     change: Change | None = None

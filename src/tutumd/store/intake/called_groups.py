@@ -10,7 +10,6 @@ import sqlalchemy as sa
 from tutumd.errors import ConflictError, Reason
 from tutumd.model import ActionState, Call, Evaluation, HandlerPath, Operation
 from tutumd.model import groups as model
-from tutumd.model.groups import MAX_SERVICES, GroupAccepted, GroupSelector
 from tutumd.model.images import split_image
 from tutumd.store.intake.coalesce import WITHOUT_OPTIONS, CalledHandler
 from tutumd.store.intake.sender_keys import REPEAT_WINDOW, digest
@@ -24,17 +23,20 @@ _LOCK = sa.text(
     "SELECT FROM groups WHERE handler_seq IN (SELECT seq FROM handlers WHERE uuid = ANY(:uuids) OR old_uuid ="
     " ANY(:uuids)) ORDER BY handler_seq FOR NO KEY UPDATE"
 )
-_FIELDS = ("uuid", "seq", "name", "operation", "options", "version", "uses", "rate_tat", "old_uuid", "old_until")
+# The first fields of `CalledHandler`.
+_FIELDS = ("uuid", "seq", "name", "operation", "options", "version", "uses", "rate_tat", "old_uuid")
 _OF_SERVICE = ("uuid", "full_name", "image_name", "owner", "terminated", "bound", "name", "engine", "after")
 _uuids: sa.BindParameter[Any] = sa.bindparam("uuids", expanding=True)
 _STACK: sa.ColumnElement[str] = sa.case((services.c.part_of != "", services.c.part_of), else_=services.c.stack)
-_OF_GROUP: Mapping[str, Any] = {
-    **dict.fromkeys(("service_uuid", "engine", "notes", "left_tags"), ""),
-    **dict.fromkeys(("action_uuid", "action_seq", "action_due", "action_created", "debounced_until")),
-}
 GONE = Reason("service-gone")
 _GROUPS = (
-    sa.select(*(handlers.c[name] for name in _FIELDS), groups, users.c.name.label("owner"), users.c.is_admin)
+    sa.select(
+        *(handlers.c[name] for name in _FIELDS),
+        handlers.c.old_until,
+        groups,
+        users.c.name.label("owner"),
+        users.c.is_admin,
+    )
     .join(groups, groups.c.handler_seq == handlers.c.seq)
     .join(users, users.c.uuid == groups.c.user_uuid)
     .where(sa.or_(handlers.c.uuid.in_(_uuids), handlers.c.old_uuid.in_(_uuids)))
@@ -87,11 +89,12 @@ class BatchGroups:
         self.handlers: dict[str, CalledHandler] = {}
         self.rows: dict[int, Any] = {}
         self.hidden: dict[tuple[int, str], str] = {}
-        self.earlier: dict[tuple[int, str], GroupAccepted] = {}
+        self.earlier: dict[tuple[int, str], model.GroupAccepted] = {}
         self._now = now
         self._members: dict[_Chosen, list[Member]] = {}
         self._errors: dict[_Chosen, ConflictError] = {}
-        self._read_groups(connection, sorted({call.handler_uuid for call in calls}))
+        if calls:
+            self._read_groups(connection, sorted({call.handler_uuid for call in calls}))
         choices = dict.fromkeys(
             _choice(handler, call.evaluation or WITHOUT_OPTIONS)
             for call in calls
@@ -156,8 +159,7 @@ class BatchGroups:
         if not dialect_of(connection).single_writer:
             dialect_of(connection).execute_later(connection, _LOCK, {"uuids": list(uuids)})
         for row in connection.execute(_GROUPS, {"uuids": list(uuids)}):
-            values = {name: getattr(row, name) for name in _FIELDS}
-            handler = CalledHandler(**{**_OF_GROUP, **values, "old_until": None})
+            handler = CalledHandler(*row[: len(_FIELDS)])
             self.rows[row.seq] = row
             self.handlers[row.uuid] = handler
             if row.old_uuid is not None and row.old_until > self._now:
@@ -202,8 +204,8 @@ class BatchGroups:
                 Member(uuid, names[uuid], tag) if uuid in names else Member(uuid, uuid, note=GONE)
                 for uuid in selector.services
             ]
-        if len(members) > MAX_SERVICES:
-            raise ConflictError(f"the group has more than {MAX_SERVICES} services now: nothing was done")
+        if len(members) > model.MAX_SERVICES:
+            raise ConflictError(f"the group has more than {model.MAX_SERVICES} services now: nothing was done")
         return _in_order(members, permitted, model.Sequence(group.sequence))
 
     def read_earlier(self, connection: sa.Connection, calls: Sequence[Call]) -> None:
@@ -231,7 +233,7 @@ class BatchGroups:
                 accepted = tuple(
                     replace(line, state=working[line.action_seq]) if line.action_seq else line for line in lines
                 )
-                self.earlier[row.handler_seq, key] = GroupAccepted(
+                self.earlier[row.handler_seq, key] = model.GroupAccepted(
                     name=row.name, handler_seq=row.handler_seq, number=row.seq, lines=accepted
                 )
 
@@ -267,7 +269,9 @@ def _choice(handler: CalledHandler, evaluation: Evaluation) -> _Chosen:
     return handler.seq, evaluation.pushed, evaluation.tag
 
 
-def _select(connection: sa.Connection, selector: GroupSelector, pushed: Sequence[tuple[str, str]]) -> Sequence[Any]:
+def _select(
+    connection: sa.Connection, selector: model.GroupSelector, pushed: Sequence[tuple[str, str]]
+) -> Sequence[Any]:
     """Return the services of a stack, or those that may have a pushed image: names of images are compared later."""
     if selector.stack:
         return connection.execute(_OF_STACK, {"of_engine": selector.engine, "of_stack": selector.stack}).all()

@@ -20,6 +20,7 @@ from tutumd.errors import (
 from tutumd.model import (
     Accepted,
     Call,
+    Caller,
     DeliveryOutcome,
     Evaluation,
     EvaluationNeeded,
@@ -52,33 +53,29 @@ class CalledHandler(NamedTuple):
 
     uuid: str
     seq: int
-    service_uuid: str
     name: str | None
     operation: str
-    engine: str
-    notes: str
-    left_tags: str
     options: str
     version: int
     uses: int
     rate_tat: int
     old_uuid: str | None
-    old_until: int | None
-    action_uuid: str | None
-    action_seq: int | None
-    action_due: int | None
-    action_created: int | None
-    debounced_until: int | None
+    old_until: int | None = None
+    service_uuid: str = ""
+    engine: str = ""
+    notes: str = ""
+    left_tags: str = ""
+    action_uuid: str | None = None
+    action_seq: int | None = None
+    action_due: int | None = None
+    action_created: int | None = None
+    debounced_until: int | None = None
     action_skips: bool | None = None
 
     @property
     def begins_rollback(self) -> bool:
         """Whether a call of it joins no action and may begin a rollback."""
         return self.operation == _ROLLBACK and self.action_uuid is None
-
-
-BeginRollback = Callable[..., dict[str, Any] | Reason | ConflictError]
-"""`roll_back_by_call`, for the transaction of a batch."""
 
 
 class Coalescer:
@@ -88,10 +85,12 @@ class Coalescer:
         deliveries: Rows to insert. The second value is the action's UUID if the action is new, else its `seq`.
         new_actions: Rows of the actions to insert.
         action_changes: Columns to update, by the action's `seq`, or its UUID if it is new.
+        callers: Who called last, by an identity token, with the same keys.
         debounces: Ends of the debounces to set, with the same keys; None: no debounce.
         amounts: Amounts of SCALEUP actions, as `action_inputs` stores them, with the same keys.
         handler_changes: Columns to update, by the handler's `seq`.
         engines: Names of the engines with a new or rescheduled action.
+        openers: The calls that made new actions and whose identity token tells who called, with the action and caller.
     """
 
     def __init__(
@@ -101,7 +100,7 @@ class Coalescer:
         now_us: int,
         budget: ContentBudget,
         asked: Mapping[int, int],
-        begin_rollback: BeginRollback,
+        begin_rollback: Callable[..., dict[str, Any] | Reason | ConflictError],
     ) -> None:
         """Begin a batch.
 
@@ -110,16 +109,18 @@ class Coalescer:
             keys: The stored data of the calls' keys. Keys of accepted calls are added.
             budget: Budget for the content of deliveries.
             asked: Containers requested from open SCALEUP actions, by their `seq`.
-            begin_rollback: Called for a call that joins no ROLLBACK. Such a call must be alone in its batch, because
-                its rollback cancels actions.
+            begin_rollback: `roll_back_by_call` in the transaction of the batch, for a call that joins no ROLLBACK. Such
+                a call must be alone in its batch, because its rollback cancels actions.
         """
         self.deliveries: list[list[Any]] = []
         self.new_actions: list[dict[str, Any]] = []
         self.action_changes: dict[int | str, dict[str, Any]] = {}
+        self.callers: dict[int | str, str] = {}
         self.debounces: dict[int | str, datetime | None] = {}
         self.amounts: dict[int | str, list[Amount]] = {}
         self.handler_changes: dict[int, dict[str, Any]] = {}
         self.engines: set[str] = set()
+        self.openers: list[tuple[Call, dict[str, Any], Caller]] = []
         self._handlers = handlers
         self._keys = keys
         self._now = now_us
@@ -257,7 +258,7 @@ class Coalescer:
             self._reschedule(action, handler, opened, evaluation)
             self._join_skips(action, opened["skip_unchanged"] if opened else handler.action_skips, evaluation)
         if evaluation.caller is not None:
-            self.action_changes.setdefault(action, {})["caller"] = str(evaluation.caller)
+            self.callers[action] = str(evaluation.caller)
         if evaluation.tag is not None or evaluation.variable is not None:
             changes = self.action_changes.setdefault(action, {})
             if evaluation.tag is not None:
@@ -290,6 +291,8 @@ class Coalescer:
         action["skip_unchanged"] = evaluation.skip_unchanged
         self._opened[(handler.service_uuid, handler.operation)] = action
         self.new_actions.append(action)
+        if evaluation.caller is not None:
+            self.openers.append((call, action, evaluation.caller))
         self.engines.add(handler.engine)
         return action
 
@@ -297,13 +300,11 @@ class Coalescer:
         self, action: int | str, handler: CalledHandler, opened: dict[str, Any] | None, evaluation: Evaluation
     ) -> None:
         """Move the end of a debounce that lasts: a debounced call holds the action longer, any other call ends it."""
-        if action not in self.debounces and (handler.debounced_until or 0) <= self._now:
-            return
-        created = microseconds(opened["created"]) if opened else handler.action_created or 0
         end = from_microseconds(handler.debounced_until or 0)
         now = from_microseconds(self._now)
         if (self.debounces.get(action, end) or now) <= now:
             return
+        created = microseconds(opened["created"]) if opened else handler.action_created or 0
         debounce_us = evaluation.debounce_s * _SECOND_US
         end = from_microseconds(min(self._now, created + (MAX_DEBOUNCES - 1) * debounce_us) + debounce_us)
         self.engines.add(handler.engine)

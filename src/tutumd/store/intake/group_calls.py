@@ -9,8 +9,7 @@ import sqlalchemy as sa
 
 from tutumd.errors import ConflictError, Reason, encode_reasons
 from tutumd.model import Accepted, Call, DeliveryOutcome, Evaluation
-from tutumd.model import groups as model
-from tutumd.model.groups import GroupAccepted, GroupLine
+from tutumd.model.groups import GroupAccepted, GroupLine, OnFailure
 from tutumd.ports import CallResult
 from tutumd.store.intake.called_groups import GONE, BatchGroups, Member
 from tutumd.store.intake.coalesce import CalledHandler, Coalescer
@@ -144,11 +143,11 @@ def store(
         for new, of_call in zip(batch.group_calls, lines, strict=True)
     ]
     # The rows are numbered in their order.
-    numbers = sorted(execute_compiled(connection, _INSERT, rows=json_rows(rows)).scalars()) if rows else []
+    numbers = sorted(execute_compiled(connection, _INSERT, rows=json_rows(rows)).scalars())
     for number, new, of_call in zip(numbers, batch.group_calls, lines, strict=True):
         waits = _find_waits(of_call, new.before)
         if waits:
-            hold_followers(connection, number, waits, model.OnFailure(new.group.on_failure), now)
+            hold_followers(connection, number, waits, OnFailure(new.group.on_failure), now)
     return [
         replace(result, number=numbers[-1 - result.number], lines=tuple(lines[-1 - result.number]))
         if isinstance(result, GroupAccepted) and result.number < 0

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -12,14 +12,12 @@ from threading import Thread
 import sqlalchemy as sa
 
 from tutumd.errors import LockedError, Reason, UnavailableError, encode_reasons
-from tutumd.model import Accepted, Access, AuditEvent, Call, DeliveryOutcome, Operation
-from tutumd.model.groups import GroupAccepted
+from tutumd.model import Access, AuditEvent, Call, DeliveryOutcome, Operation
 from tutumd.ports import CallResult, Clock, Intake, OnStored
 from tutumd.store.intake import action_inputs, group_calls
 from tutumd.store.intake.called_groups import BatchGroups
 from tutumd.store.intake.coalesce import CalledHandler, Coalescer, complete
 from tutumd.store.intake.delivery_rows import DELIVERY_COLUMNS, ContentBudget
-from tutumd.store.intake.group_calls import GroupCoalescer
 from tutumd.store.intake.handler_lookup import HandlerCache, find_handlers
 from tutumd.store.intake.plain_calls import PlainCalls
 from tutumd.store.intake.sender_keys import BatchKeys
@@ -184,18 +182,14 @@ def store_calls(
         The results, and the topics to publish. A call that joins an action wakes no worker: the call that queued the
         action did.
     """
-    of_groups = [call for call in calls if not call.service_uuid]
-    groups = BatchGroups(connection, of_groups, now) if of_groups else None
-    lock_services(connection, {call.service_uuid for call in calls} | (groups.service_uuids if groups else set()))
-    if groups is not None:
-        groups.create_handlers(connection)
+    groups = BatchGroups(connection, [call for call in calls if not call.service_uuid], now)
+    lock_services(connection, {call.service_uuid for call in calls} | groups.service_uuids)
+    groups.create_handlers(connection)
     results: list[CallResult] = []
     topics: set[str] = set()
     waiting = calls
     while waiting:
-        paths = [call.handler_path for call in waiting if call.service_uuid]
-        if groups is not None:
-            paths += groups.paths
+        paths = [*(call.handler_path for call in waiting if call.service_uuid), *groups.paths]
         called = find_handlers(connection, paths, microseconds(now), handler_cache)
         part = _first_part(waiting, called)
         results += _store_part(connection, part, called, now, BatchKeys(now, max_keys), budget, topics, groups)
@@ -221,7 +215,7 @@ def _store_part(
     keys: BatchKeys,
     budget: ContentBudget,
     topics: set[str],
-    groups: BatchGroups | None,
+    groups: BatchGroups,
 ) -> list[CallResult]:
     """Store calls of handlers, add the topics to publish, and return the results."""
     given = dict.fromkeys(
@@ -234,13 +228,9 @@ def _store_part(
     scaled = {each.action_seq for each in called.values() if each.action_seq and each.operation == Operation.SCALEUP}
     asked = action_inputs.read_totals(connection, scaled)
     now_us, begin_rollback = microseconds(now), partial(roll_back_by_call, connection, now=now, topics=topics)
-    if groups is None:
-        batch = Coalescer(called, keys, now_us, budget, asked, begin_rollback)
-    else:
-        groups.read_earlier(connection, calls)
-        handlers_and_groups = {**called, **groups.handlers}
-        batch = GroupCoalescer(handlers_and_groups, keys, now_us, budget, asked, begin_rollback)
-        batch.groups, batch.group_calls = groups, []
+    groups.read_earlier(connection, calls)
+    batch = group_calls.GroupCoalescer({**called, **groups.handlers}, keys, now_us, budget, asked, begin_rollback)
+    batch.groups, batch.group_calls = groups, []
     results = [batch.add(call) for call in calls]
     held = {each.action_seq for each in called.values() if each.action_seq and (each.action_due or 0) > now_us}
     seqs: dict[str, int] = {}
@@ -250,7 +240,8 @@ def _store_part(
         held |= {row.seq for row in inserted if row.may_be_held}
         for row in batch.deliveries:
             row[1] = seqs.get(row[1], row[1])
-    dialect_of(connection).insert_rows(connection, "deliveries", DELIVERY_COLUMNS, batch.deliveries)
+    if batch.deliveries:
+        dialect_of(connection).insert_rows(connection, "deliveries", DELIVERY_COLUMNS, batch.deliveries)
     keys.store(connection, seqs)
     if batch.amounts:
         amounts = {seqs[action] if isinstance(action, str) else action: of for action, of in batch.amounts.items()}
@@ -259,12 +250,11 @@ def _store_part(
         ends = {seqs[action] if isinstance(action, str) else action: end for action, end in batch.debounces.items()}
         holds.set_debounces(connection, ends, now)
         held |= set(ends)
-    if batch.action_changes or batch.handler_changes:
-        _write_changes(connection, batch, seqs)
-    if isinstance(batch, GroupCoalescer):
+    _write_changes(connection, batch, seqs)
+    if batch.group_calls:
         results = group_calls.store(connection, batch, results, seqs, now)
     topics |= batch.engines
-    _record_called(connection, calls, results, seqs, now)
+    _record_openers(connection, batch, now)
     return complete(results, seqs, holds.read(connection, held, now) if held else {}) if seqs or held else results
 
 
@@ -276,13 +266,11 @@ _SET_CALLERS = sa.text(
 def _write_changes(connection: sa.Connection, batch: Coalescer, seqs: Mapping[str, int]) -> None:
     for handler_seq, handler_values in sorted(batch.handler_changes.items()):
         connection.execute(sa.update(handlers).where(handlers.c.seq == handler_seq).values(**handler_values))
-    changed = {seqs[key] if isinstance(key, str) else key: dict(each) for key, each in batch.action_changes.items()}
-    callers = [(seq, changes.pop("caller")) for seq, changes in changed.items() if "caller" in changes]
-    if callers:
+    if batch.callers:
+        callers = [(seqs[key] if isinstance(key, str) else key, name) for key, name in batch.callers.items()]
         execute_compiled(connection, _SET_CALLERS, rows=json_rows(callers))
-    for seq, changes in changed.items():
-        if not changes:
-            continue
+    for key, changes in batch.action_changes.items():
+        seq = seqs[key] if isinstance(key, str) else key
         values = dict(changes)
         if "variables" in changes:
             stored = sa.select(actions.c.variables).where(actions.c.seq == seq)
@@ -310,40 +298,16 @@ def _mark_superseded(
     )
 
 
-def _record_called(
-    connection: sa.Connection,
-    calls: Sequence[Call],
-    results: Sequence[CallResult],
-    new_actions: Mapping[str, int],
-    now: datetime,
-) -> None:
-    """Write into the audit log the calls that made the actions of `new_actions`, by UUID, if an identity token tells
-    who called.
-    """
-    left = set(new_actions)
-    for call, result in zip(calls, results, strict=True):
-        for service_uuid, action_uuid in _actions_of(call, result) if left else ():
-            caller = call.evaluation.caller if call.evaluation else None
-            is_first = action_uuid in left
-            left.discard(action_uuid)
-            if is_first and caller:
-                audit.record(
-                    connection,
-                    None,
-                    AuditEvent.ACTION_CALLED,
-                    now,
-                    service=read_service(connection, None, service_uuid),
-                    action=action_uuid,
-                    details=str(caller),
-                    access=Access(
-                        credential="identity token", address=call.origin.address, user_agent=call.origin.user_agent
-                    ),
-                )
-
-
-def _actions_of(call: Call, result: CallResult) -> Iterator[tuple[str, str]]:
-    """Yield service and action of a call, or of each line of a group's call."""
-    if isinstance(result, Accepted):
-        yield call.service_uuid, result.action_uuid
-    elif isinstance(result, GroupAccepted):
-        yield from ((line.service_uuid, line.action_uuid) for line in result.lines)
+def _record_openers(connection: sa.Connection, batch: Coalescer, now: datetime) -> None:
+    """Write into the audit log who made new actions by a call with an identity token."""
+    for call, action, caller in batch.openers:
+        audit.record(
+            connection,
+            None,
+            AuditEvent.ACTION_CALLED,
+            now,
+            service=read_service(connection, None, action["service_uuid"]),
+            action=action["uuid"],
+            details=str(caller),
+            access=Access(credential="identity token", address=call.origin.address, user_agent=call.origin.user_agent),
+        )

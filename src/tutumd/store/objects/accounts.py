@@ -9,7 +9,6 @@ from sqlalchemy.exc import IntegrityError
 
 from tutumd.errors import NOT_FOUND, ConflictError, NotFoundError, TooManyCallsError, UnavailableError
 from tutumd.model import MAX_TARGETS, Access, ApiKey, AuditEvent, AuditFilters, AuditPage, NewKey, Scope, User
-from tutumd.ports import Accounts
 from tutumd.store.intake.rate_limits import take_token
 from tutumd.store.objects import audit
 from tutumd.store.objects.freeze_windows import apply_windows
@@ -32,7 +31,6 @@ MAX_KEYS = 1_000
 MAX_KEYS_A_DAY = 1_000
 MAX_HANDLERS, MAX_HANDLERS_OF_ADMIN = 10_000, 100_000
 """Limit at any time, and for URLs in a day: each created or rotated handler gets a URL."""
-_DAY_S = 24 * 3600
 
 
 def check_keys(connection: sa.Connection, user_uuid: str, now: datetime) -> None:
@@ -87,7 +85,7 @@ def check_targets(connection: sa.Connection, user_uuid: str, added: int = 0) -> 
 def _take(connection: sa.Connection, user: Row, now: datetime, urls: int) -> None:
     """Take from a user's daily budget of handler URLs. A key costs as much as several URLs."""
     most = _most_handlers(user)
-    full_at, wait_us = take_token(user.keys_tat, microseconds(now), most, _DAY_S, urls)
+    full_at, wait_us = take_token(user.keys_tat, microseconds(now), most, 24 * 3600, urls)
     if wait_us:
         raise TooManyCallsError(
             f"{user.name} got {MAX_KEYS_A_DAY:,} API keys or {most:,} URLs of handlers within a day:"
@@ -114,8 +112,8 @@ _MADE = (
 )
 
 
-class SqlAccounts(SqlSessions, Accounts):
-    """Accounts of tutumd.ports."""
+class SqlAccounts(SqlSessions):
+    """The accounts part of Store in tutumd.ports."""
 
     def user_by_key(self, key_sha256: str) -> User | None:
         now, this_key = self._clock(), api_keys.c.key_sha256 == key_sha256

@@ -88,18 +88,13 @@ def _or_add(added: Any) -> Any:
     )
 
 
-def final_state(outcome: Outcome) -> ActionState:
-    """Return the state of an action that ends with an outcome."""
+def ending_of(outcome: Outcome) -> tuple[ActionState, str]:
+    """Return the state of an action that ends with an outcome, and the `ReasonCode`; empty for a success."""
     if outcome.success:
-        return ActionState.SUCCESS
-    return ActionState.CANCELED if outcome.canceled else ActionState.FAILED
-
-
-def code_of(outcome: Outcome) -> str:
-    """Return the `ReasonCode` of an outcome; empty for a success."""
-    if outcome.success:
-        return ""
-    return ReasonCode.CANCELED if outcome.canceled else outcome.reason_code or ReasonCode.OTHER
+        return ActionState.SUCCESS, ""
+    if outcome.canceled:
+        return ActionState.CANCELED, ReasonCode.CANCELED
+    return ActionState.FAILED, outcome.reason_code or ReasonCode.OTHER
 
 
 def describe(connection: sa.Connection, claim: Claim, outcome: Outcome) -> sa.ColumnElement[str] | str:

@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
-from hashlib import sha256
 from typing import Any
-from uuid import UUID
 
 import sqlalchemy as sa
 
@@ -31,7 +29,7 @@ from tutumd.store.objects.services import SqlServices
 from tutumd.store.queue import holds, leases
 from tutumd.store.queue.snapshots import cancel_pending, lock_services, settle_target
 from tutumd.store.sql import ENDS
-from tutumd.store.tables import LIVE, OPEN, RUNNING, action_lines, actions, new_uuid, services
+from tutumd.store.tables import LIVE, OPEN, RUNNING, action_lines, actions, derived_uuid, new_uuid, services
 
 
 def close_all(connection: sa.Connection, service_uuid: str, which: sa.ColumnElement[bool] = sa.true()) -> None:
@@ -199,10 +197,7 @@ class SqlActions(SqlServices):
             return read_action(connection, uuid, now)
 
     def retry(self, viewer: User, uuid: str, origin: Origin, form_sha256: str = "") -> Action:
-        uuid_of_new = new_uuid()
-        if form_sha256:  # the same form yields the same UUID
-            digest = sha256(f"{uuid} {form_sha256}".encode()).digest()
-            uuid_of_new = str(UUID(bytes=digest[:16], version=4))
+        uuid_of_new = derived_uuid(f"{uuid} {form_sha256}") if form_sha256 else new_uuid()
         with self._wakeup.write(self._database) as (connection, woken):
             old = _lock_action(connection, viewer, uuid, woken)
             if not old.can_be_retried:

@@ -28,21 +28,13 @@ from tutumd.store.tables import (
     worker_slots,
 )
 
-TIMEOUT_S = 2
-"""Maximum duration of a statement on PostgreSQL. SQLite is read without waiting for other processes."""
-
 
 class SqlFigures(StorePart):
     """Reads the figures for monitoring."""
 
     def read(self) -> Figures:
-        """Return the current figures, within a few seconds.
-
-        Raises:
-            UnavailableError: The database cannot be read in that time.
-        """
+        """Return the current figures. Raises UnavailableError."""
         with self._database.read() as connection:
-            self._database.dialect.limit_statements(connection, TIMEOUT_S)
             return Figures(
                 engines=self._read_engines(connection),
                 totals=action_totals.read(connection),

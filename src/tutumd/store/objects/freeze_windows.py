@@ -9,11 +9,9 @@ import sqlalchemy as sa
 from tutumd.errors import NOT_FOUND, ConflictError, NotFoundError
 from tutumd.model import ActionState, AuditEvent, Page, Query, User, Verb
 from tutumd.model.freeze import MAX_WINDOWS, FreezeWindow, NewFreezeWindow, frozen_until, is_over
-from tutumd.ports import FreezeWindows
 from tutumd.store.objects import audit
 from tutumd.store.objects.row_mapping import Filter, Row, check_scope, read_one, read_page, read_service, visible_to
 from tutumd.store.queue import holds
-from tutumd.store.queue.holds import ACTS_ON, IS_SERVERWIDE, select_windows, window_from
 from tutumd.store.queue.snapshots import lock_services
 from tutumd.store.sql import StorePart
 from tutumd.store.tables import LIVE, actions, freeze_windows, new_uuid, services, users
@@ -26,15 +24,15 @@ _WAITING = sa.select(actions.c.service_uuid).where(
 )
 
 
-class SqlFreezeWindows(StorePart, FreezeWindows):
-    """FreezeWindows of tutumd.ports."""
+class SqlFreezeWindows(StorePart):
+    """The freeze windows part of Store in tutumd.ports."""
 
     def freeze_windows(self, viewer: User, query: Query) -> Page[FreezeWindow]:
         filters: dict[str, Filter] = {
             "uuid": _c.uuid,
             "service": lambda uuid: _acts_on_visible(viewer).where(services.c.uuid == uuid).exists(),
         }
-        found = select_windows().where(_is_visible(viewer))
+        found = holds.select_windows().where(_is_visible(viewer))
         with self._database.read() as connection:
             return read_page(connection, found, query, [_c.seq], self._read_windows, filters)
 
@@ -53,17 +51,17 @@ class SqlFreezeWindows(StorePart, FreezeWindows):
                 if frozen_until(new, now):
                     woken |= apply_windows(connection, _c.uuid == uuid, now, removes=False)
                 _record(connection, viewer, AuditEvent.FREEZE_ADDED, new, now)
-            return self._read_windows([read_one(connection, select_windows().where(_c.uuid == uuid))])[0]
+            return self._read_windows([read_one(connection, holds.select_windows().where(_c.uuid == uuid))])[0]
 
     def remove_freeze_window(self, viewer: User, uuid: str) -> None:
         with self._wakeup.write(self._database) as (connection, woken):
             is_this = sa.and_(_c.uuid == uuid, _is_visible(viewer))
-            window = window_from(read_one(connection, select_windows().where(is_this)))
+            window = holds.window_from(read_one(connection, holds.select_windows().where(is_this)))
             woken |= apply_windows(connection, _c.uuid == uuid, self._clock(), removes=True)
             _record(connection, viewer, AuditEvent.FREEZE_REMOVED, window, self._clock())
 
     def _read_windows(self, rows: Sequence[Row]) -> list[FreezeWindow]:
-        return [replace(each, active_until=frozen_until(each, self._clock())) for each in map(window_from, rows)]
+        return [replace(each, active_until=frozen_until(each, self._clock())) for each in map(holds.window_from, rows)]
 
 
 def apply_windows(
@@ -73,7 +71,7 @@ def apply_windows(
 
     The services are locked, so that no call stores an action with the holds of before.
     """
-    acts_on = sa.select(services.c.uuid, services.c.engine).where(ACTS_ON, _c.user_uuid == users.c.uuid, which)
+    acts_on = sa.select(services.c.uuid, services.c.engine).where(holds.ACTS_ON, _c.user_uuid == users.c.uuid, which)
     concerned = {row.uuid: row.engine for row in connection.execute(acts_on)}
     lock_services(connection, concerned)
     if removes:
@@ -97,12 +95,12 @@ def _make_room(connection: sa.Connection, viewer: User, new: NewFreezeWindow, no
     """Raise ConflictError if the viewer and the admins have `MAX_WINDOWS` for the same subject. If there are that many,
     remove those that are over.
     """
-    others = select_windows().where(
+    others = holds.select_windows().where(
         _c.service_uuid.is_not_distinct_from(new.service_uuid),
         _c.stack.is_not_distinct_from(new.stack),
         sa.or_(users.c.is_admin, users.c.uuid == viewer.uuid),
     )
-    windows = [window_from(row) for row in connection.execute(others)]
+    windows = [holds.window_from(row) for row in connection.execute(others)]
     if len(windows) >= MAX_WINDOWS:
         over = [window.uuid for window in windows if is_over(window, now)]
         if not over:
@@ -118,11 +116,11 @@ def _record(connection: sa.Connection, viewer: User, what: AuditEvent, window: N
 
 def _acts_on_visible(viewer: User) -> sa.Select[tuple[str]]:
     """Select the services that the viewer sees and on which a window acts."""
-    return sa.select(services.c.uuid).where(sa.not_(services.c.terminated), visible_to(viewer), ACTS_ON)
+    return sa.select(services.c.uuid).where(sa.not_(services.c.terminated), visible_to(viewer), holds.ACTS_ON)
 
 
 def _is_visible(viewer: User) -> sa.ColumnElement[bool]:
     if viewer.is_admin and not viewer.access.is_narrow:
         return sa.true()
     is_own = sa.false() if viewer.access.is_narrow else _c.user_uuid == viewer.uuid
-    return sa.or_(IS_SERVERWIDE, is_own, _acts_on_visible(viewer).exists())
+    return sa.or_(holds.IS_SERVERWIDE, is_own, _acts_on_visible(viewer).exists())

@@ -48,7 +48,7 @@ def read_states(connection: sa.Connection, seqs: Collection[int]) -> dict[int, A
 
 
 class SqlGroups(StorePart):
-    """Groups of tutumd.ports."""
+    """The part of Store in tutumd.ports about calls of groups."""
 
     def group_calls(self, viewer: User, query: Query) -> Page[model.GroupCall]:
         with self._database.read() as connection:

@@ -82,7 +82,18 @@ class SqlHandlers(StorePart):
         self, viewer: User, service_uuid: str, entries: Sequence[NewHandler], form_sha256: str | None = None
     ) -> tuple[tuple[Handler, ...], bool]:
         now = self._clock()
-        new = [_row_of(viewer, service_uuid, entry, now) | {"form_sha256": form_sha256} for entry in entries]
+        new = [
+            {
+                "uuid": new_uuid(),
+                "service_uuid": service_uuid or None,
+                "operation": entry.operation.value,
+                "created": now,
+                "maker_uuid": viewer.uuid,
+                "form_sha256": form_sha256,
+                **_columns(entry),
+            }
+            for entry in entries
+        ]
         shown = select_handlers(viewer, service_uuid).order_by(handlers.c.seq)
         with self._database.write() as connection:
             if service_uuid:
@@ -203,8 +214,9 @@ class SqlHandlers(StorePart):
         for handler in changed:
             kind = handler.operation.value if service else "group"
             details = "; ".join(filter(None, (f"{kind} {handler.name!r}" if handler.name else kind, more)))
-            number = handler.number
-            audit.record(connection, viewer, what, self._clock(), service=service, handler=number, details=details)
+            audit.record(
+                connection, viewer, what, self._clock(), service=service, handler=handler.number, details=details
+            )
 
     def _make(self, connection: sa.Connection, rows: Sequence[Row]) -> list[Handler]:
         """Return the handlers of rows, including calls that are not yet counted in the rows."""
@@ -228,17 +240,6 @@ def select_handlers(viewer: User, service_uuid: str) -> sa.Select[Any]:
 
 def _is_visible(viewer: User) -> sa.ColumnElement[bool]:
     return sa.and_(visible_to(viewer), sa.not_(services.c.terminated))
-
-
-def _row_of(viewer: User, service_uuid: str, entry: NewHandler, now: datetime) -> dict[str, object]:
-    return {
-        "uuid": new_uuid(),
-        "service_uuid": service_uuid or None,
-        "operation": entry.operation.value,
-        "created": now,
-        "maker_uuid": viewer.uuid,
-        **_columns(entry),
-    }
 
 
 def _columns(new: NewHandler) -> dict[str, Any]:

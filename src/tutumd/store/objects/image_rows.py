@@ -59,7 +59,6 @@ def record_success(connection: sa.Connection, claim: Claim, outcome: Outcome, no
     if newest and newest.is_same(outcome.image):
         _update(connection, claim.service.uuid, newest, outcome.image, **values)
         return
-    by = _describe_requesters(connection, claim.action.uuid)
     _append(
         connection,
         claim.service.uuid,
@@ -68,7 +67,7 @@ def record_success(connection: sa.Connection, claim: Claim, outcome: Outcome, no
         **values,
         first_success=now,
         action_uuid=claim.action.uuid,
-        requested_by=by,
+        requested_by=_describe_requesters(connection, claim.action.uuid),
     )
 
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from tutumd.model.issuers import FETCH_EVERY, REFETCH_AFTER, IssuerKeys
 from tutumd.store.objects.row_mapping import value_from
-from tutumd.store.sql import NOTIFICATIONS, StorePart, insert
+from tutumd.store.sql import NOTIFICATIONS, StorePart, insert_missing, upsert
 from tutumd.store.tables import handlers, issuers
 
 # The text of an option as `json.dumps` writes it. URLs of issuers have no `%`, and `_` may match another character.
@@ -27,8 +27,7 @@ class SqlIssuers(StorePart):
 
     def want_keys(self, url: str) -> None:
         with self._wakeup.write(self._database) as (connection, woken):
-            wanted = insert(connection, issuers).values(url=url, wanted=True)
-            connection.execute(wanted.on_conflict_do_update(index_elements=[issuers.c.url], set_={"wanted": True}))
+            upsert(connection, issuers, ["url"], {"url": url, "wanted": True})
             woken.add(NOTIFICATIONS)
 
 
@@ -36,7 +35,7 @@ def name_issuers(connection: sa.Connection, options: Iterable[Mapping[str, Any]]
     """Let a notifier fetch the keys of the issuers in stored options of handlers, if they are new."""
     # Sorted: transactions that insert the same issuers in another order would wait for each other.
     for url in sorted({each["verify"]["issuer"] for each in options if "issuer" in each.get("verify", ())}):
-        connection.execute(insert(connection, issuers).values(url=url).on_conflict_do_nothing())
+        insert_missing(connection, issuers, url=url)
 
 
 def must_fetch(now: datetime) -> sa.ColumnElement[bool]:

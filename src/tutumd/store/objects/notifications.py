@@ -20,7 +20,6 @@ from tutumd.model import (
     TargetKind,
     User,
 )
-from tutumd.ports import Targets
 from tutumd.store.objects import audit
 from tutumd.store.objects.accounts import check_targets
 from tutumd.store.objects.row_mapping import Filter, Row, check_scope, read_one, read_page, value_from, visible_to
@@ -64,8 +63,8 @@ _MAY_FOLLOW = sa.and_(
 )
 
 
-class SqlTargets(StorePart, Targets):
-    """Targets of tutumd.ports."""
+class SqlTargets(StorePart):
+    """The targets part of Store in tutumd.ports."""
 
     def targets(self, viewer: User, query: Query) -> Page[Target]:
         filters: dict[str, Filter] = {

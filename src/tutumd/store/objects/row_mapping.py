@@ -5,7 +5,6 @@ import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
-from functools import cache
 from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
@@ -54,13 +53,8 @@ SERVICE_STATE = sa.case(
 
 def value_from(row: Row, kind: type[T], /, **others: object) -> T:
     """Return a dataclass from `others` and the columns of a row that have the names of its fields."""
-    columns = {name: getattr(row, name) for name in _field_names(cast(Any, kind)) if name not in others}
-    return kind(**columns, **others)
-
-
-@cache
-def _field_names(kind: Any) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind))
+    names = (field.name for field in fields(cast(Any, kind)))
+    return kind(**{name: getattr(row, name) for name in names if name not in others}, **others)
 
 
 def read_one(

@@ -85,7 +85,6 @@ class SqlSessions(StorePart):
     def add_login_link(self, user_name: str, token_sha256: str, expires: datetime, by: User | None = None) -> None:
         with self._database.write() as connection:
             user = find_user(connection, user_name)
-            connection.execute(sa.delete(login_links).where(login_links.c.expires <= self._clock()))
             connection.execute(
                 sa.insert(login_links).values(token_sha256=token_sha256, user_uuid=user.uuid, expires=expires)
             )
@@ -109,7 +108,6 @@ class SqlSessions(StorePart):
 
 def _begin(connection: sa.Connection, user: User, new: NewSession, now: datetime) -> int:
     access = user.access
-    connection.execute(sa.delete(sessions).where(sessions.c.expires <= now))
     # Of two sessions that begin at the same time, the second sees the first and ends the oldest.
     connection.execute(sa.select(users.c.uuid).where(users.c.uuid == user.uuid).with_for_update(key_share=True))
     before = connection.execute(_SELECT_USER.where(sessions.c.token_sha256 == new.replaces)).first()

@@ -5,7 +5,6 @@ import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 import sqlalchemy as sa
 
@@ -15,7 +14,7 @@ from tutumd.store.objects import image_rows
 from tutumd.store.objects.row_mapping import Row
 from tutumd.store.queue import snapshots as snapshot_rows
 from tutumd.store.sql import StorePart, insert_missing
-from tutumd.store.tables import LIVE, actions, discoveries, handlers, meta, pulled_images, services
+from tutumd.store.tables import LIVE, actions, derived_uuid, discoveries, handlers, meta, pulled_images, services
 
 SYNC_BATCH = 5
 """Services stored in one transaction. A long transaction would delay calls and the discovery of other workers.
@@ -172,8 +171,7 @@ def _insert_service(
 
     The UUID is derived from the selector, so that it is the same even after the row was deleted.
     """
-    key = f"{_installation_id(connection)}\0{engine.name}\0{snapshot.selector}"
-    uuid = str(UUID(bytes=hashlib.sha256(key.encode()).digest()[:16], version=4))
+    uuid = derived_uuid(f"{_installation_id(connection)}\0{engine.name}\0{snapshot.selector}")
     is_new = snapshot_rows.insert_service(
         connection,
         uuid=uuid,
@@ -199,6 +197,5 @@ def read_installation(connection: sa.Connection) -> str:
 
 def _installation_id(connection: sa.Connection) -> str:
     """Return the random ID of this database, which the first call generates."""
-    if connection.execute(_INSTALLATION).scalar() is None:
-        insert_missing(connection, meta, key="installation", value=secrets.token_hex(16))
+    insert_missing(connection, meta, key="installation", value=secrets.token_hex(16))
     return str(connection.execute(_INSTALLATION).scalar_one())

@@ -62,7 +62,7 @@ def hold_service(
     upsert(
         connection,
         service_holds,
-        "service_uuid",
+        ["service_uuid"],
         {
             "service_uuid": service_uuid,
             "until": until,
@@ -101,7 +101,8 @@ def refresh(connection: sa.Connection, service_uuids: Collection[str], now: date
             if before.get(kind) != after.get(kind):
                 gone.setdefault(kind, []).append(action_seq)
                 new += [_row(action_seq, kind, *after[kind])] if kind in after else []
-    _replace(connection, gone, new, now)
+    if gone:
+        _replace(connection, gone, new, now)
     return bool(gone)
 
 
@@ -136,8 +137,6 @@ def _replace(
 
     Without a hold that lasts, an action that was held is due now; other actions have been due for some time.
     """
-    if not gone:
-        return
     # By kind: PostgreSQL refuses thousands of pairs in one statement, and is slow with thousands of statements.
     for kind, seqs in gone.items():
         is_gone = sa.and_(action_holds.c.kind == kind.value, action_holds.c.action_seq.in_(seqs))

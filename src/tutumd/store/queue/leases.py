@@ -143,7 +143,7 @@ def boot_clock(database: Database, seconds: Callable[[], float] = boottime_s) ->
             connection.execute(sa.update(actions).where(LIVE).values(lease_until=None, worker=None, failing_since=None))
             connection.execute(sa.delete(discoveries))
             connection.execute(sa.update(notifications).where(LEASED).values(lease_until=None))
-            upsert(connection, meta, "key", {"key": _BOOT, "value": boot})
+            upsert(connection, meta, ["key"], {"key": _BOOT, "value": boot})
     return lambda: EPOCH + timedelta(seconds=seconds())
 
 
@@ -240,21 +240,6 @@ def claim_oldest(*, are_away: bool) -> sa.UpdateBase:
             started=sa.func.coalesce(actions.c.started, sa.bindparam("now", type_=actions.c.started.type)),
         )
         .returning(actions.c.uuid)
-    )
-
-
-def claim_from(row: Row, service: Service, leftover: Claim | None, lease_now: datetime) -> Claim:
-    """Return the claim on the action of a row of `SELECT_WITH_LEFTOVER`."""
-    return Claim(
-        action=action_from(row),
-        service=service,
-        token=row.token,
-        attempts=row.attempts,
-        journal=row.journal,
-        is_cancel_requested=row.cancel,
-        deaths=row.deaths,
-        is_given_up=row.failing_since is not None and row.failing_since <= lease_now - GIVE_UP_AFTER,
-        leftover=leftover,
     )
 
 
@@ -376,16 +361,27 @@ is told of its start.
 """
 
 
-def read_leftover(connection: sa.Connection, row: Row, service: Service) -> Claim | None:
-    """Return the action to clean up before the claimed action of a row of `SELECT_WITH_LEFTOVER`."""
-    if row.leftover is None:
-        return None
-    left = connection.execute(select_actions(counts_deliveries=False).where(actions.c.uuid == row.leftover)).one()
+def read_claim(connection: sa.Connection, row: Row, service: Service, lease_now: datetime) -> Claim:
+    """Return the claim on the action of a row of `SELECT_WITH_LEFTOVER`, with the action to clean up before it."""
+    leftover = None
+    if row.leftover is not None:
+        left = connection.execute(select_actions(counts_deliveries=False).where(actions.c.uuid == row.leftover)).one()
+        leftover = Claim(
+            action=action_from(left),
+            service=service,
+            token=row.token,
+            attempts=0,
+            journal=left.journal,
+            is_cancel_requested=True,
+        )
     return Claim(
-        action=action_from(left),
+        action=action_from(row),
         service=service,
         token=row.token,
-        attempts=0,
-        journal=left.journal,
-        is_cancel_requested=True,
+        attempts=row.attempts,
+        journal=row.journal,
+        is_cancel_requested=row.cancel,
+        deaths=row.deaths,
+        is_given_up=row.failing_since is not None and row.failing_since <= lease_now - GIVE_UP_AFTER,
+        leftover=leftover,
     )

@@ -44,19 +44,16 @@ _SELECT_CALLS = (
 
 def payload_of(event: Event, at: datetime, data: Mapping[str, Any], log_tail: str = "") -> dict[str, Any]:
     """Return a payload of at most `MAX_PAYLOAD_BYTES`: with the end of a log and the newest calls that fit, or the
-    first lines of a group call that fit.
+    first lines of a group call that fit. The others are removed from `data`.
     """
     payload: dict[str, Any] = {"type": event.value, "timestamp": iso(at), "data": dict(data)}
     if log_tail:
         payload["data"]["log_tail"] = log_tail
-        excess = len(encode(payload)) - MAX_PAYLOAD_BYTES
-        if excess > 0:
-            payload["data"]["log_tail"] = log_tail.encode()[excess:].decode(errors="ignore")
-    while len(encode(payload)) > MAX_PAYLOAD_BYTES and payload["data"].get("lines"):
-        payload["data"]["lines"] = payload["data"]["lines"][:-1]
-    while len(encode(payload)) > MAX_PAYLOAD_BYTES and payload["data"]["calls"]["newest"]:
-        calls = payload["data"]["calls"]
-        payload["data"]["calls"] = {**calls, "newest": calls["newest"][:-1]}
+        excess = max(0, len(encode(payload)) - MAX_PAYLOAD_BYTES)
+        payload["data"]["log_tail"] = log_tail.encode()[excess:].decode(errors="ignore")
+    for rows in (data.get("lines"), data.get("calls", {}).get("newest")):
+        while rows and len(encode(payload)) > MAX_PAYLOAD_BYTES:
+            rows.pop()
     return payload
 
 

@@ -12,12 +12,17 @@ from tutumd.ports import Queue, Renewal
 from tutumd.store.intake import action_inputs
 from tutumd.store.objects import action_totals, image_rows
 from tutumd.store.objects.action_rows import add_line
-from tutumd.store.objects.action_totals import code_of, describe, final_state
 from tutumd.store.objects.row_mapping import Row, read_service
 from tutumd.store.queue import group_calls, holds, leases, outbox
-from tutumd.store.queue import snapshots as snapshot_rows
 from tutumd.store.queue.engine_sync import SqlEngineSync
-from tutumd.store.queue.snapshots import lock_services, raise_revision, settle_target
+from tutumd.store.queue.snapshots import (
+    container_uuids,
+    end_service,
+    lock_services,
+    raise_revision,
+    settle_target,
+    store_snapshot,
+)
 from tutumd.store.sql import ENDS, upsert
 from tutumd.store.tables import (
     LEASED,
@@ -76,12 +81,12 @@ class SqlQueue(SqlEngineSync, SqlDeliveryLog, Queue):
                 faults = encode_reasons(info.faults)
                 values = {**asdict(info), "faults": faults, "worker": worker, "last_heartbeat": now}
                 kept = () if has_looked else ("error", "faults", "away", "note")
-                upsert(connection, engines, "name", values, kept=kept)
+                upsert(connection, engines, ["name"], values, kept=kept)
                 if slots is not None:
                     upsert(
                         connection,
                         worker_slots,
-                        ("worker", "engine"),
+                        ["worker", "engine"],
                         {"worker": worker, "engine": info.name, "slots": slots, "last_heartbeat": now},
                     )
             if slots is not None:
@@ -97,7 +102,7 @@ class SqlQueue(SqlEngineSync, SqlDeliveryLog, Queue):
             return upsert(
                 connection,
                 discoveries,
-                "engine",
+                ["engine"],
                 {"engine": engine_name, "worker": worker, "lease_until": now + lease},
                 where=is_free,
             )
@@ -141,10 +146,10 @@ class SqlQueue(SqlEngineSync, SqlDeliveryLog, Queue):
                 raise_revision(connection, service_uuid)
                 row = connection.execute(leases.SELECT_WITH_LEFTOVER, {"action_uuid": uuid}).one()
                 service = read_service(connection, None, service_uuid)
-                leftover = leases.read_leftover(connection, row, service)
+                claim = leases.read_claim(connection, row, service, lease_now)
                 if row.token == 1 and row.has_forges:
                     woken |= outbox.add_started(connection, uuid, now)
-            return leases.claim_from(row, service, leftover, lease_now)
+            return claim
         return None
 
     def renew(self, claims: Sequence[tuple[Claim, bool]], *, lease: timedelta) -> Sequence[Renewal]:
@@ -213,17 +218,18 @@ class SqlQueue(SqlEngineSync, SqlDeliveryLog, Queue):
             woken |= {claim.service.engine, ENDS}
             lock_services(connection, [service_uuid])
             if snapshot is not None:
-                snapshot_rows.store_snapshot(connection, service_uuid, snapshot, now=now, final=True)
-            before = snapshot_rows.container_uuids(connection, service_uuid, outcome.containers_before, now)
-            after = snapshot_rows.container_uuids(connection, service_uuid, outcome.containers_after, now)
+                store_snapshot(connection, service_uuid, snapshot, now=now, final=True)
+            before = container_uuids(connection, service_uuid, outcome.containers_before, now)
+            after = container_uuids(connection, service_uuid, outcome.containers_after, now)
             revision = (outcome.image_revision or "").lower()
+            state, reason_code = action_totals.ending_of(outcome)
             leases.update_claimed(
                 connection,
                 claim,
-                state=final_state(outcome).value,
+                state=state.value,
                 ended=now,
-                reason=describe(connection, claim, outcome),
-                reason_code=code_of(outcome),
+                reason=action_totals.describe(connection, claim, outcome),
+                reason_code=reason_code,
                 log_tail=storable(outcome.log_tail),
                 rolled_back=outcome.rolled_back,
                 image_before=outcome.image_before,
@@ -244,7 +250,7 @@ class SqlQueue(SqlEngineSync, SqlDeliveryLog, Queue):
             raise_revision(connection, service_uuid)
             settle_target(connection, claim.action.uuid, success=outcome.success)
             if claim.action.verb is Verb.TERMINATE and outcome.success:
-                woken |= snapshot_rows.end_service(connection, service_uuid, now, "the service was terminated")
+                woken |= end_service(connection, service_uuid, now, "the service was terminated")
             else:
                 image_rows.record_success(connection, claim, outcome, now)
                 if snapshot is None:

@@ -1,8 +1,8 @@
 """The differences between SQLite and PostgreSQL, and statements that work on both.
 
 `sqlite` and `postgres` implement: the set-up of connections and transactions, the outcome of an unconfirmed commit,
-INSERT with ON CONFLICT, inserts of many rows, pages of the audit log, statements without a result, notifications, time
-limits, the lock of a migration, and the compilation of `IndexHint`.
+INSERT with ON CONFLICT, inserts of many rows, pages of the audit log, statements without a result, notifications, the
+lock of a migration, and the compilation of `IndexHint`.
 """
 
 import json
@@ -81,7 +81,7 @@ class Dialect:
     def insert_rows(
         self, connection: sa.Connection, table: str, columns: Mapping[str, str], rows: Sequence[Sequence[Any]]
     ) -> None:
-        """Insert rows with few statements; `columns` are names with their SQL types."""
+        """Insert one or more rows with few statements; `columns` are names with their SQL types."""
 
     @abstractmethod
     def newest_first(
@@ -105,9 +105,6 @@ class Dialect:
 
     def notify(self, connection: sa.Connection, topics: Collection[str]) -> None:
         """Let the commit wake the processes that subscribe to these topics, if the database supports that."""
-
-    def limit_statements(self, connection: sa.Connection, seconds: int) -> None:
-        """Limit the duration of the statements of a transaction, if other transactions can delay them."""
 
     def begin_migration(self, connection: sa.Connection) -> None:
         """Keep other processes from migrating until the transaction ends, and remove its time limits."""
@@ -181,25 +178,24 @@ def insert_missing(connection: sa.Connection, table: sa.Table, **values: object)
 def upsert(
     connection: sa.Connection,
     table: sa.Table,
-    key: str | Sequence[str],
+    key: Sequence[str],
     values: dict[str, Any],
     *,
     kept: Collection[str] = (),
     where: sa.ColumnElement[bool] | None = None,
 ) -> bool:
-    """Insert a row, or update the row with the same values in the column or columns `key`; return whether.
+    """Insert a row, or update the row with the same values in the columns `key`; return whether.
 
     Args:
         kept: Columns that an update does not change.
         where: The condition for an update.
     """
-    keys = [key] if isinstance(key, str) else list(key)
-    changes = {name: value for name, value in values.items() if name not in (*keys, *kept)}
+    changes = {name: value for name, value in values.items() if name not in (*key, *kept)}
     return bool(
         connection.execute(
             insert(connection, table)
             .values(values)
-            .on_conflict_do_update(index_elements=keys, set_=changes, where=where)
+            .on_conflict_do_update(index_elements=key, set_=changes, where=where)
         ).rowcount
     )
 
@@ -207,4 +203,4 @@ def upsert(
 def probe(connection: sa.Connection) -> None:
     """Write as much as a call with a long body, to learn whether the database accepts it."""
     # Random bytes, because PostgreSQL compresses repetitive bytes.
-    upsert(connection, meta, "key", {"key": "probe", "value": secrets.token_hex(16_384)})
+    upsert(connection, meta, ["key"], {"key": "probe", "value": secrets.token_hex(16_384)})

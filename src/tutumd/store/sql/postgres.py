@@ -43,7 +43,6 @@ _MIGRATION_LIMITS = sa.text(
     " set_config('idle_in_transaction_session_timeout', '0', true)"
 )
 _NOTIFY = sa.text("SELECT pg_notify(channel, '') FROM unnest(CAST(:channels AS text[])) AS channel")
-_STATEMENT_LIMIT = sa.text("SELECT set_config('statement_timeout', :limit, true)")
 _CONNECT_ARGUMENTS = {
     "connect_timeout": int(BUSY_TIMEOUT_S),
     "application_name": "tutumd",
@@ -99,8 +98,7 @@ class Postgres(Dialect):
     def insert_rows(
         self, connection: sa.Connection, table: str, columns: Mapping[str, str], rows: Sequence[Sequence[Any]]
     ) -> None:
-        if rows:
-            self.execute_later(connection, _insert_json(table, tuple(columns.items())), {"rows": json.dumps(rows)})
+        self.execute_later(connection, _insert_json(table, tuple(columns.items())), {"rows": json.dumps(rows)})
 
     def newest_first(
         self,
@@ -124,9 +122,6 @@ class Postgres(Dialect):
 
     def notify(self, connection: sa.Connection, topics: Collection[str]) -> None:
         self.execute_later(connection, _NOTIFY, {"channels": sorted(map(channel_of, topics))})
-
-    def limit_statements(self, connection: sa.Connection, seconds: int) -> None:
-        connection.execute(_STATEMENT_LIMIT, {"limit": f"{seconds}s"})
 
     def begin_migration(self, connection: sa.Connection) -> None:
         connection.execute(_MIGRATION_LIMITS)

@@ -8,13 +8,9 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from tutumd.errors import SettingsError
-from tutumd.model import ActionState
-from tutumd.store.tables.actions import actions
+from tutumd.store.tables.actions import LIVE
 
 _BUSY_TIMEOUT_S = 10.0
-_UNFINISHED = sa.select(sa.func.count()).where(
-    actions.c.state.in_([ActionState.PENDING.value, ActionState.IN_PROGRESS.value, ActionState.CANCELING.value])
-)
 
 
 def copy_database(source: Path, target: Path, after_pages: Callable[[], None]) -> None:
@@ -61,7 +57,7 @@ def check_database(path: Path) -> str:
 def unfinished_actions(path: Path) -> int:
     """Return the number of actions that a worker would begin or continue."""
     with closing(sa.create_engine(f"sqlite:///{path}", poolclass=sa.NullPool).connect()) as connection:
-        return int(connection.scalar(_UNFINISHED) or 0)
+        return int(connection.scalar(sa.select(sa.func.count()).where(LIVE)) or 0)
 
 
 def keep_installation(replaced: Path, copy: Path) -> None:

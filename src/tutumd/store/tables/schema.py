@@ -1,5 +1,6 @@
 """The schema: its revision, the collection of all tables, the table of single values, and the types of columns."""
 
+import hashlib
 import uuid
 from datetime import UTC, datetime, timedelta
 
@@ -40,6 +41,11 @@ def from_microseconds(value: int) -> datetime:
 def new_uuid() -> str:
     """Return a new version 4 UUID, the only form that the clients of 2015 accept as an ID."""
     return str(uuid.uuid4())
+
+
+def derived_uuid(text: str) -> str:
+    """Return a version 4 UUID that is always the same for the same text."""
+    return str(uuid.UUID(bytes=hashlib.sha256(text.encode()).digest()[:16], version=4))
 
 
 def storable(text: str) -> str:

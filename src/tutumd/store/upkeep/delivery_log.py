@@ -82,8 +82,6 @@ def is_uncounted(connection: sa.Connection) -> sa.ColumnElement[bool]:
 
 def recent_calls(connection: sa.Connection, handler_seqs: Sequence[int]) -> dict[int, tuple[int, datetime | None]]:
     """Return the number of uncounted deliveries and the time of the last delivery, by handler."""
-    if not handler_seqs:
-        return {}
     rows = connection.execute(
         sa.select(deliveries.c.handler_seq, sa.func.count(), sa.func.max(deliveries.c.received))
         .where(is_uncounted(connection), deliveries.c.handler_seq.in_(handler_seqs))

@@ -10,10 +10,10 @@ from fastapi import APIRouter, Depends, Path, Request
 from fastapi.responses import Response
 
 from tutumd.application import handlers as rules
-from tutumd.application.admission.evaluate import CallInput
+from tutumd.application.admission.evaluate import CallInput, Trial, explain, read_stored
 from tutumd.application.calls import parse_wait
 from tutumd.application.queries import HANDLER_FILTERS, parse_position, parse_unused
-from tutumd.application.redelivery import Trial, redeliver, try_call
+from tutumd.application.redelivery import redeliver
 from tutumd.model import Query
 from tutumd.model.groups import GroupCall
 from tutumd.web.api.handler_objects import (
@@ -142,8 +142,8 @@ def try_handler(web: Web, viewer: Caller, owner: Owner, handler_uuid: HandlerUui
     sent = parse(body or b"{}", TestIn).model_dump()
     handler = web.store.handler(viewer, owner, handler_uuid)
     text = sent["body"] if isinstance(sent["body"], str) else json.dumps(sent["body"])
-    return try_call(
-        handler,
+    return explain(
+        read_stored(handler.options, web.cipher),
         CallInput(
             headers=list(sent["headers"].items()),
             query=list(sent["query"].items()),
@@ -153,7 +153,6 @@ def try_handler(web: Web, viewer: Caller, owner: Owner, handler_uuid: HandlerUui
             find_key=web.issuer_keys.loaded(),
             audience=web.public_origin,
         ),
-        cipher=web.cipher,
     )
 
 

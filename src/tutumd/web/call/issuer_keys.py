@@ -15,7 +15,7 @@ from jwt import PyJWK, PyJWTError
 from tutumd.application.admission.identity import ALGORITHMS, AllowedIssuers, KeyFault, KeyLookup
 from tutumd.errors import UnavailableError
 from tutumd.model.issuers import MAX_KEYS_AGE, REFETCH_AFTER
-from tutumd.ports import Clock, Issuers
+from tutumd.ports import Clock, Store
 
 RELOAD_S = 30.0
 """Age at which keys are read from the store again, in the background."""
@@ -47,7 +47,7 @@ class KeyCache:
 
     def __init__(
         self,
-        store: Issuers,
+        store: Store,
         clock: Clock,
         allowed: AllowedIssuers,
         *,

@@ -7,8 +7,8 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from tutumd.application import handlers as rules
-from tutumd.application.admission.evaluate import CallInput, Verdict
-from tutumd.application.redelivery import Trial, parse_headers, parse_query_text, try_call, try_delivery
+from tutumd.application.admission.evaluate import CallInput, Trial, Verdict, explain, read_stored
+from tutumd.application.redelivery import parse_headers, parse_query_text, try_delivery
 from tutumd.errors import InvalidInputError, NotFoundError
 from tutumd.web.messages.deliveries import VERDICT_STATUSES, write_reason, write_reasons
 from tutumd.web.messages.handlers import OPERATION_VERBS, describe, judge_handler
@@ -155,8 +155,8 @@ def _try(found: Found, form: Form) -> Trial:
         if delivery is None:
             raise InvalidInputError("this call is not recorded any more: choose another one")
         return try_delivery(found.handler, delivery, web.clock(), cipher=web.cipher)
-    return try_call(
-        found.handler,
+    return explain(
+        read_stored(found.handler.options, web.cipher),
         CallInput(
             headers=parse_headers(form.get("headers", "")),
             query=parse_query_text(form.get("query", "")),
@@ -167,7 +167,6 @@ def _try(found: Found, form: Form) -> Trial:
             find_key=web.issuer_keys.loaded(),
             audience=web.public_origin,
         ),
-        cipher=web.cipher,
     )
 
 

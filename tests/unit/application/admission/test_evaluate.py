@@ -162,8 +162,8 @@ def test_an_explanation_has_every_check_also_after_a_failed_one() -> None:
         tag={"allow": ["v*"]},
         pass_body=True,
     )
-    results, verdict = explain(options, payload("github-push", query=[("tag", "v2")]))
-    assert [(step.check, step.passes) for step in results] == [
+    trial = explain(options, payload("github-push", query=[("tag", "v2")]))
+    assert [(step.check, step.passes) for step in trial.checks] == [
         ("allow_from", False),
         ("verify", False),
         ("event", True),
@@ -171,8 +171,8 @@ def test_an_explanation_has_every_check_also_after_a_failed_one() -> None:
         ("tag", True),
         ("pass_body", True),
     ]
-    assert verdict == Verdict(kind=VerdictKind.NOT_FOUND, reason=NOT_ALLOWED)
-    assert [write_reason(reason) for reason in results[3].why] == ["branch 'main' matches 'main'"]
+    assert trial.verdict == Verdict(kind=VerdictKind.NOT_FOUND, reason=NOT_ALLOWED)
+    assert [write_reason(reason) for reason in trial.checks[3].why] == ["branch 'main' matches 'main'"]
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_an_explanation_has_every_check_also_after_a_failed_one() -> None:
 @pytest.mark.parametrize("name", ["github-push", "github-ping", "dockerhub"])
 def test_an_explanation_ends_as_the_call_would(fields: dict[str, object], name: str) -> None:
     call = payload(name)
-    assert explain(options_of(**fields), call)[1] == evaluation(call, **fields)
+    assert explain(options_of(**fields), call).verdict == evaluation(call, **fields)
 
 
 def test_expressions_do_not_see_the_header_of_a_secret() -> None:

@@ -54,8 +54,7 @@ class ContainerCache:
 
     def enable(self) -> None:
         """Start with an empty cache; the caller now passes every event to `invalidate`."""
-        with self._lock:
-            self._enabled, self._is_stale = True, True
+        self._enabled, self._is_stale = True, True
 
     def disable(self) -> None:
         """Stop caching: the event stream has ended."""
@@ -96,9 +95,8 @@ class ContainerCache:
         entries = {entry["Id"]: entry for entry in self._api.list_containers()}
         known = {**self._known, **self._containers}
         images = self._api.known_images = dict[str, Json | None]()
-        with self._lock:
-            if self._enabled and not self._touched_images:  # otherwise an image may be gone, or have other names
-                images.update({each.image_id: each.image for each in known.values() if each.image and not each.fault})
+        if self._enabled and not self._touched_images:  # otherwise an image may be gone, or have other names
+            images.update({each.image_id: each.image for each in known.values() if each.image and not each.fault})
         looked: dict[str, InspectedContainer | None] = {}
         for container_id, entry in entries.items():
             if container_id not in known or not listed_name(entry):

@@ -74,31 +74,22 @@ class ActionContext:
                 sufficient.
             healthy_s: Seconds that a container with a health check must have been healthy.
         """
-        left = list(container_ids)
-        is_first = True
+        left = due = list(container_ids)
         while True:
             is_over = self.run.remaining_s() <= 0
             doubt_s = 0.0 if is_over else _SECOND_LOOK_S
-            reasons = [
-                (
-                    container_id,
-                    self._look(container_id, stable_s, healthy_s, doubt_s)
-                    if is_first or is_over or self.needs_look(container_id, stable_s, healthy_s)
-                    else None,
-                )
-                for container_id in left
-            ]
-            is_first = False
-            for container_id, reason in reasons:
+            reasons = {each: self._look(each, stable_s, healthy_s, doubt_s) for each in (left if is_over else due)}
+            for container_id, reason in reasons.items():
                 if reason:
                     return container_id, reason
-            left = [container_id for container_id, reason in reasons if reason is None]
+            left = [each for each in left if reasons.get(each) is None]
             if not left:
                 return None
             if is_over:
                 state = "healthy" if self.looks[left[0]][2].health else "running steadily"
                 return left[0], unfinished(self.run, f"it is not {state} yet")
             self.run.sleep(_POLL_S)
+            due = [each for each in left if self.needs_look(each, stable_s, healthy_s)]
 
     def needs_look(self, container_id: str, stable_s: float = math.inf, healthy_s: float = math.inf) -> bool:
         """Return whether a container may differ from the last look, or may have been ready for long enough since.
@@ -132,13 +123,13 @@ class ActionContext:
             self.run.advance(f"{container_id} ran", 1)
             if container.health == "healthy":
                 self.run.advance(f"{container_id} was healthy", 1)
-        has_run_again = container.status == "running" and container.restart_count
+        ended = container.finished if container.status == "running" and container.restart_count else None
         return assess(
             container,
             held_s,
             healthy_s if container.health else stable_s,
             doubt_s,
-            exit_code=self.api.last_exit_code(container) if has_run_again else container.exit_code,
+            exit_code=self.api.last_exit_code(container, ended) if ended else container.exit_code,
         )
 
 
