@@ -223,21 +223,16 @@ def print_logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Continue until the action has ended.")] = False,
 ) -> None:
     """Print the log lines of an action's run, each with its time."""
-    last = 0
-
-    def print_new_lines(action: Action) -> None:
-        nonlocal last
+    action, last = Utils.fetch_remote_action(identifier), 0
+    while True:
         while lines := action.lines(last):
             for line in lines:
                 print(f"{line.time}  {printable(line.text)}", flush=True)
             last = lines[-1].number
-
-    action = Utils.fetch_remote_action(identifier)
-    print_new_lines(action)
-    while follow and not action.finished:
+        if action.finished or not follow:
+            return
         action.client.clock.sleep(FOLLOW_POLL_S)
         action.refresh(force=True)  # before the lines, so that no line is missed
-        print_new_lines(action)
 
 
 @app.command("cancel")

@@ -43,15 +43,14 @@ def roll_back_services(
     as_json: AsJson = False,
 ) -> None:
     """Replace containers by new ones of an earlier image, and hold the service."""
-    wanted = int(image) if image is not None and image.isdecimal() else image
     found = find_each(Service, services)
-    if wanted is not None and len(found) > 1:
+    if image is not None and len(found) > 1:
         raise typer.BadParameter(f"--image is for one service, got {len(found)}")
     if dry_run:
-        plans = [(service.shown_name, service.plan_rollback(wanted)) for service in found]
+        plans = [(service.shown_name, service.plan_rollback(image)) for service in found]
         show_plans(plans, operation="ROLLBACK", as_json=as_json)
         return
-    started = start_each("ROLLBACK", found, lambda service: service.rollback(wanted, hold=hold, reason=reason))
+    started = start_each("ROLLBACK", found, lambda service: service.rollback(image, hold=hold, reason=reason))
     if hold:
         hint(f"Redeploys are held until: tutum service resume {' '.join(quote(each.shown_name) for each in found)}")
     report(started, wait=wait, timeout_s=timeout_s, quiet=quiet, as_json=as_json)

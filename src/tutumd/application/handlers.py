@@ -159,12 +159,9 @@ def _new_handlers(
         raise InvalidInputError(f"at most {MAX_ENTRIES} handlers can be created at once, got {len(documents)}")
     new = []
     for document in documents:
-        before, selector = NewHandler(), None
-        if service_uuid:
-            before = NewHandler(operation=parse_operation(document.get("operation")))
-        else:
-            selector = parse_selector(store, viewer, document, is_new=True)
-        new.append(_changed(before, document, selector, fields))
+        selector = None if service_uuid else parse_selector(store, viewer, document, is_new=True)
+        operation = parse_operation(document.get("operation") if service_uuid else None)
+        new.append(_changed(NewHandler(operation=operation), document, selector, fields))
     return new
 
 

@@ -40,7 +40,7 @@ def _found(api: FakeApi) -> httpx2.Response:
     ("options", "body"),
     [
         ((), {"image": None, "hold": True, "reason": ""}),
-        (("--image", "3", "--no-hold"), {"image": 3, "hold": False, "reason": ""}),
+        (("--image", "3", "--no-hold"), {"image": "3", "hold": False, "reason": ""}),
         (("-i", DIGEST, "--reason", "it leaks"), {"image": DIGEST, "hold": True, "reason": "it leaks"}),
     ],
 )
@@ -63,7 +63,7 @@ def test_the_plan_of_a_rollback_says_what_it_is_of(api: FakeApi, tutum_command: 
     api.script([_found(api), httpx2.Response(200, json=PLAN)])
     ran = tutum_command("service", "rollback", "web", "--image", "3", "--dry-run")
     assert (ran.code, ran.out.splitlines()[0]) == (0, "ROLLBACK of web would:")
-    assert (api.requests[1].url.params["dry_run"], api.body(1)) == ("1", {"image": 3})
+    assert (api.requests[1].url.params["dry_run"], api.body(1)) == ("1", {"image": "3"})
 
 
 def test_images_show_what_runs_and_where_a_rollback_goes(api: FakeApi, tutum_command: Tutum) -> None:

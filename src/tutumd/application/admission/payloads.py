@@ -235,9 +235,11 @@ def _read_bitbucket(event: str, body: dict[str, Any]) -> Push | None:
     if not cloud and not server:
         return None
     refs = [(_text(change, "new", "type"), _text(change, "new", "name")) for change in cloud if dig(change, "new")]
-    for change in server:
-        if change.get("type") != "DELETE":
-            refs.append((_text(change, "ref", "type").lower(), _text(change, "ref", "displayId")))
+    refs += [
+        (_text(change, "ref", "type").lower(), _text(change, "ref", "displayId"))
+        for change in server
+        if change.get("type") != "DELETE"
+    ]
     project = f"{_text(body, 'repository', 'project', 'key')}/{_text(body, 'repository', 'slug')}"
     repository = _text(body, "repository", "full_name") if cloud else project
     newest = next((change["new"] for change in cloud if dig(change, "new")), None)
