@@ -65,21 +65,18 @@ def create_app(context: WebContext, version: str) -> ASGIApp:
         docs.router,
     ):
         app.include_router(router)
-    endpoint = CallEndpoint(context)
     site = LivePages(create_site(context, version), context) if context.has_dashboard else None
-    return _Front(errors.LastResort(app), site, endpoint, FastPath(context, endpoint), context)
+    return _Front(errors.LastResort(app), site, context)
 
 
 class _Front:
     """Normalizes paths: `//` counts as `/`; the slash at the end and the path of the public URL are optional."""
 
-    def __init__(
-        self, app: ASGIApp, site: LivePages | None, endpoint: CallEndpoint, fast_path: FastPath, context: WebContext
-    ) -> None:
-        self._app, self._site = app, site
-        self._endpoint = endpoint
-        self._context = context
-        self._fast_path, self.unfinished = fast_path, context.unfinished
+    def __init__(self, app: ASGIApp, site: LivePages | None, context: WebContext) -> None:
+        self._app, self._site, self._context = app, site, context
+        self._endpoint = CallEndpoint(context)
+        self._fast_path = FastPath(context, self._endpoint)
+        self.unfinished = context.unfinished
 
     def handle_fast(self, scope: Scope, body: bytes, respond: Respond) -> bool:
         """Handle a request as `HandleFast` defines: a call, or an open page that checks whether it is up to date."""

@@ -18,7 +18,7 @@ from tutumd.application.admission.evaluate import (
 from tutumd.model import Operation
 from tutumd.web.messages.senders import SENDERS, find_sender, group_senders
 from tutumd.web.pages.connect import make_secret
-from tutumd.web.pages.connect_inputs import find_tag, propose
+from tutumd.web.pages.connect_inputs import propose
 
 IMAGE = "registry.example.com:5000/library/app:v1.0"
 SECRET = "made-by-the-server"
@@ -180,7 +180,7 @@ def test_the_tag_of_an_image_is_proposed() -> None:
         "host:5000/a/app:v2@sha256:00": "v2",
         "": "latest",
     }
-    assert {image: find_tag(image) for image in tags} == tags
+    assert {image: propose(SENDERS["dockerhub"], image)["patterns"] for image in tags} == tags
 
 
 def test_secrets_fit_their_preset() -> None:

@@ -10,7 +10,6 @@ from dataclasses import replace
 from functools import partial
 from urllib.parse import parse_qsl
 
-import anyio.to_thread
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -54,7 +53,6 @@ WAIT_STATUSES = {ActionState.SUCCESS: 200, ActionState.FAILED: 502, ActionState.
 LOG_PAUSE_S = 1.0
 """Only one call of a handler is logged in this period if the store does not accept its calls."""
 MAX_REFUSED = 1_000
-MAX_QUICK_QUERY = 4 * 1024  # bytes of a query that is parsed without a thread
 
 encode_json = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
 
@@ -79,7 +77,7 @@ class CallEndpoint:
             body = await read_body(Request(scope, receive))
             began = time.monotonic()
             call = self._make_call(scope, handler_path, containers)
-            call_input = await self._parse(scope, body, call.origin.address)
+            call_input = self._make_input(scope, body, call.origin.address)
             prefer = ",".join(value for name, value in call_input.headers if name == "prefer")
             wait_s = parse_wait(dict(call_input.query).get("wait"), prefer)
             call, result = await self._accept(call_input, call, needed)
@@ -104,7 +102,7 @@ class CallEndpoint:
 
     async def respond(self, scope: Scope, body: bytes, call: Call, first_result: CallResult) -> Response:
         """Return the response to a call that does not wait. `first_result` and errors are those of `accept`."""
-        call_input = await self._parse(scope, body, call.origin.address)
+        call_input = self._make_input(scope, body, call.origin.address)
         return render_result(self._context, *await self._accept(call_input, call, None, first_result))
 
     async def _look_up(self, scope: Scope, path: HandlerPath) -> EvaluationNeeded | None:
@@ -149,17 +147,11 @@ class CallEndpoint:
             body_size=0,
         )
 
-    async def _parse(self, scope: Scope, body: bytes, address: str) -> CallInput:
-        query = scope["query_string"]
-        parse = partial(parse_qsl, query.decode("latin-1"), keep_blank_values=True)
-        pairs = parse() if len(query) <= MAX_QUICK_QUERY else await anyio.to_thread.run_sync(parse)
-        return self._make_input(scope, pairs, body, address)
-
-    def _make_input(self, scope: Scope, query: Sequence[tuple[str, str]], body: bytes, address: str) -> CallInput:
-        context = self._context
+    def _make_input(self, scope: Scope, body: bytes, address: str) -> CallInput:
+        context, query = self._context, scope["query_string"].decode("latin-1")
         return CallInput(
             headers=decode_headers(scope),
-            query=query,
+            query=parse_qsl(query, keep_blank_values=True) if query else (),
             body=body,
             address=address,
             now=context.clock(),
@@ -224,7 +216,7 @@ class CallEndpoint:
             ClosedError: These options close the handler, so it must be looked up.
         """
         options, version = remembered
-        call_input = self._make_input(scope, (), body, address)
+        call_input = self._make_input(scope, body, address)
         if is_heavy(options, call_input) or self._is_limited(options, handler_uuid, address):
             return None
         evaluation = evaluate_call(options, version, call_input)

@@ -48,9 +48,8 @@ UNSET = {
 
 def describe(handler: Handler) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Return headings, each with sentences: the effect of a handler, its callers, the calls that count, its limits."""
-    options, sentences = public_options(handler), dict[str, list[str]]()
-    for title in (*GROUPS, *(field.group for field in FIELDS.values())):
-        sentences.setdefault(title, [])
+    options = public_options(handler)
+    sentences: dict[str, list[str]] = {title: [] for title in (*GROUPS, *(each.group for each in FIELDS.values()))}
     does = _OPERATIONS[handler.operation] if handler.service_uuid else _OF_GROUP
     sentences[GROUPS[0]].append(does)
     for field in FIELDS.values():

@@ -32,7 +32,7 @@ def propose(sender: Sender, image: str, taken: Collection[str] = (), issuers: Se
     return {
         "name": next(name for name in names if name not in taken),
         "kind": kind.value,
-        "patterns": {Kind.BRANCH: "main", Kind.IMAGE: find_tag(image)}.get(kind, ""),
+        "patterns": {Kind.BRANCH: "main", Kind.IMAGE: split_image(image)[1] or "latest"}.get(kind, ""),
         "repository": harbor[1] if harbor else "",
         "deploys_tag": "",
         "operation": sender.operations[0].value,
@@ -43,11 +43,6 @@ def propose(sender: Sender, image: str, taken: Collection[str] = (), issuers: Se
         "project": project[1] if project else "",
         "branch": "main",
     }
-
-
-def find_tag(image: str) -> str:
-    """Return the tag that an image reference names, or `latest`."""
-    return image.partition("@")[0].rpartition("/")[2].partition(":")[2] or "latest"
 
 
 def fill_form(sender: Sender, sent: Mapping[str, str], secret: str) -> dict[str, str]:

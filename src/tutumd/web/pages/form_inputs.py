@@ -10,8 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic_core import from_json
+
 from tutumd.application.admission.fields import HandlerField
-from tutumd.application.admission.json_checks import TEXTS_SCHEMA, is_shallow, join_texts, quote, split_texts
+from tutumd.application.admission.json_checks import TEXTS_SCHEMA, join_texts, quote, split_texts
 from tutumd.application.admission.verify import PRESET_FIELDS
 from tutumd.application.queries import parse_date, write_date
 from tutumd.errors import InvalidInputError
@@ -259,11 +261,8 @@ def _simplify(value: Any, defaults: Mapping[str, Any]) -> Any:
 
 def _read_json(name: str, text: str) -> Any:
     try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
+        return from_json(text)
+    except ValueError:
         raise InvalidInputError(
             f"{name} must be JSON here: texts need double quotes, and no comma ends a list"
         ) from None
-    if not is_shallow(document):
-        raise InvalidInputError(f"{name} has too many levels")
-    return document
