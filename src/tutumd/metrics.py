@@ -117,15 +117,15 @@ def render(calls: CallMetrics, figures: Figures | None, version: str, accept: st
         accept: Header of the request with the formats that the client accepts.
     """
     encode, content_type = choose_encoder(accept)
-    families = [*_describe_server(version, figures), *calls.collect(), *(_describe(figures) if figures else ())]
+    families: list[Metric] = [
+        InfoMetricFamily("tutumd_build", "Version of this web process.", value={"version": version}),
+        GaugeMetricFamily(
+            "tutumd_database_up", "Whether this web process can read the database.", value=figures is not None
+        ),
+        *calls.collect(),
+        *(_describe(figures) if figures else ()),
+    ]
     return encode(_Families(families)), content_type
-
-
-def _describe_server(version: str, figures: Figures | None) -> Iterator[Metric]:
-    yield InfoMetricFamily("tutumd_build", "Version of this web process.", value={"version": version})
-    yield GaugeMetricFamily(
-        "tutumd_database_up", "Whether this web process can read the database.", value=figures is not None
-    )
 
 
 def _describe(figures: Figures) -> Iterator[Metric]:

@@ -180,10 +180,20 @@ def test_an_autoscaler_that_would_undo_it_is_named(
     assert cluster.changes() == []
 
 
+OTHER_TARGETS = (
+    {"apiVersion": "argoproj.io/v1alpha1", "kind": "Deployment", "name": "web"},
+    {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "web"},
+    {"apiVersion": "apps/v1", "kind": "Deployment", "name": "other"},
+)
+
+
 def test_with_an_annotation_the_autoscalers_minimum_is_raised(kubernetes: ClusterAndEngine) -> None:
     cluster, engine = kubernetes
     kube.create(cluster, deployment(annotations=RAISE_MIN, template=template(PROBED)))
-    cluster.store.create("horizontalpodautoscalers", autoscaler("other", least=1))
+    for number, target in enumerate(OTHER_TARGETS):
+        other = autoscaler(least=1, name=f"other-{number}")
+        other["spec"]["scaleTargetRef"] = target
+        cluster.store.create("horizontalpodautoscalers", other)
     cluster.store.create("horizontalpodautoscalers", autoscaler())
     outcome = engine.scale(WEB, 4, FakeRun())
     assert outcome.success, outcome.reason

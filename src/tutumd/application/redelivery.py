@@ -95,21 +95,20 @@ def try_delivery(handler: Handler, delivery: Delivery, now: datetime, *, cipher:
     Signatures are never stored.
     """
     options = read_stored(handler.options, cipher)
-    call, notes = read_input(delivery, delivery.address, now), list[Reason]()
-    if not delivery.content:
-        notes.append(Reason("trial-without-content"))
-    if options.verify is not None:
-        notes.append(Reason("trial-without-signature"))
-    if delivery.content.get("is_cut"):
-        notes.append(Reason("trial-of-cut-body"))
-    if left_out := delivery.content.get("left_out", ()):
-        notes.append(Reason("trial-without-parts", (", ".join(map(str, left_out)),)))
+    call, content = read_input(delivery, delivery.address, now), delivery.content
+    left_out = ", ".join(map(str, content.get("left_out", ())))
+    gaps = {
+        Reason("trial-without-content"): not content,
+        Reason("trial-without-signature"): options.verify is not None,
+        Reason("trial-of-cut-body"): content.get("is_cut"),
+        Reason("trial-without-parts", (left_out,)): left_out,
+    }
     checks = [check for check in explain(options, call).checks if check.check != "verify"]
     failed = next((check.verdict for check in checks if check.verdict is not None), None)
     return Trial(
         checks=checks,
         verdict=failed or explain(replace(options, verify=None), call).verdict,
-        notes=tuple(notes),
+        notes=tuple(note for note, applies in gaps.items() if applies),
     )
 
 

@@ -176,8 +176,15 @@ class Discovery:
         return is_held
 
     def _pass(self) -> None:
+        """Discover the engine, and log its error if that has changed."""
         began, self._is_well, self._next_pass = time.monotonic(), False, 0.0
-        self._report(self._sync())
+        error = self._sync()
+        if self._hold() and error != self._error:
+            if error:
+                self._log.warning("engine cannot be reached", error=error)
+            else:
+                self._log.info("engine is watched")
+            self._error = error
         if self._is_well:
             self._pass_s = time.monotonic() - began
             self._next_pass = time.monotonic() + (0.0 if self._error else self._pauses.full_pass_s)
@@ -199,16 +206,6 @@ class Discovery:
             self._changed.set()
         self._is_well = True
         return partial_error
-
-    def _report(self, error: str) -> None:
-        """Log the error of a pass if it has changed, and keep it as the engine's health."""
-        if not self._hold():
-            return
-        if error and error != self._error:
-            self._log.warning("engine cannot be reached", error=error)
-        elif error != self._error:
-            self._log.info("engine is watched")
-        self._error = error
 
     def _keep_watching(self) -> None:
         refusals: set[str] = set()

@@ -5,12 +5,11 @@ from typing import Any
 
 import pytest
 
-from tests.support.kubernetes.workloads import autoscaler, deployment, stateful_set, template
+from tests.support.kubernetes.workloads import deployment, stateful_set, template
 from tests.unit.kubernetes.values import DIGEST, SINCE, WEB, pod, view, workload
 from tutumd.engines.kubernetes.discover import stack_of, take_snapshot, warnings
 from tutumd.engines.kubernetes.health import describe_late
 from tutumd.engines.kubernetes.requests import Request
-from tutumd.engines.kubernetes.scale import find_autoscaler
 from tutumd.engines.kubernetes.view import Pod, PodContainer, read_pod
 from tutumd.engines.kubernetes.workloads import Address, Kind, label_query, read_address
 from tutumd.model import ContainerSnapshot, ContainerState, Port, ServiceSnapshot
@@ -232,16 +231,6 @@ def test_label_selectors_are_written_for_a_query() -> None:
 )
 def test_the_path_and_the_permission_of_a_request(request_: Request, path: str, permission: str) -> None:
     assert (request_.path, request_.permission) == (path, permission)
-
-
-def test_the_autoscaler_of_a_workload_is_found_by_its_whole_target() -> None:
-    mine = autoscaler(resourceVersion="5")
-    other = autoscaler("other")
-    rollout = autoscaler()
-    rollout["spec"]["scaleTargetRef"] = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Deployment", "name": "web"}
-    assert find_autoscaler([other, rollout, mine], WEB) == mine
-    assert find_autoscaler([other, rollout], WEB) is None
-    assert find_autoscaler([mine], Address(Kind.STATEFUL_SET, "shop", "web")) is None
 
 
 CONTAINERS_READY = {"type": "ContainersReady", "status": "True"}

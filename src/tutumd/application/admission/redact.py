@@ -46,12 +46,12 @@ def redact_call(
     left_out += [
         f"query parameter {_printable(name)}" for (name, _), stored in zip(named, is_stored, strict=True) if not stored
     ]
-    if len(named) < len(query):
-        left_out.append("a query parameter")
-    if len(stored_headers) < len(safe):
-        left_out.append("headers beyond 8 KiB")
-    if redacted_body != body:
-        left_out.append("secrets in the body")
+    others = {
+        "a query parameter": len(named) < len(query),
+        "headers beyond 8 KiB": len(stored_headers) < len(safe),
+        "secrets in the body": redacted_body != body,
+    }
+    left_out += [part for part, is_left_out in others.items() if is_left_out]
     content: dict[str, Any] = {"headers": stored_headers, **truncate(redacted_body)}
     if query:
         content["query"] = urlencode(stored_query)

@@ -45,9 +45,8 @@ def registry_auth(config_dir: str | None, reference: ImageReference) -> Auth:
     try:
         config = docker.auth.load_config(None if path is None else str(path))
         helper = config.get_credential_store(reference.registry)
-        login = _run_helper(helper, reference.registry) if helper else None
-        if login is None:
-            login = docker.auth.AuthConfig({"auths": config.auths}).resolve_authconfig(reference.registry)
+        stored = _run_helper(helper, reference.registry) if helper else None
+        login = stored or docker.auth.AuthConfig({"auths": config.auths}).resolve_authconfig(reference.registry)
     except (docker.errors.DockerException, ValueError, OSError, AttributeError, TypeError) as error:
         # The SDK raises the last two if a part of the file has an unexpected type.
         source = path or "of the Docker client"

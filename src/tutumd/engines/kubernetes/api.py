@@ -1,8 +1,8 @@
 """Requests to the API of a cluster; each with a time limit, each error translated."""
 
 import json
-from collections.abc import Callable, Collection, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Collection
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import datetime
 from threading import Lock
@@ -53,8 +53,7 @@ class Cluster:
 
     def workload(self, address: Address) -> Workload | None:
         """Return one workload; None if it is gone. Raises EngineRefusedError if the workload must be ignored."""
-        with _refusals_as_unavailable():
-            document = self._find(on_workload(address, "get"))
+        document = self._read(on_workload(address, "get"))
         if document is None:
             return None
         workload = Workload(address.kind, document)
@@ -68,8 +67,7 @@ class Cluster:
         if workload is None:
             return None
         query = {"labelSelector": label_query(workload.spec.get("selector") or {})}
-        with _refusals_as_unavailable():
-            page = self._call(replace(on_collection("list", "pods", address.namespace), query=query))
+        page = self._read(replace(on_collection("list", "pods", address.namespace), query=query)) or {}
         pods = (read_pod(pod) for pod in page.get("items") or ())
         return WorkloadView(workload=workload, pods=tuple(pod for pod in pods if pod.owner == address))
 
@@ -118,9 +116,15 @@ class Cluster:
         }
         self._call(replace(on_workload(address, "update", "/scale"), query={"fieldManager": FIELD_MANAGER}, body=body))
 
-    def autoscalers(self, namespace: str) -> list[Json]:
-        """Return the HorizontalPodAutoscalers of a namespace."""
-        return list(self._call(on_collection("list", AUTOSCALERS, namespace)).get("items") or [])
+    def autoscaler(self, address: Address) -> Json | None:
+        """Return the HorizontalPodAutoscaler whose target is the workload; None if there is none."""
+        autoscalers: list[Json] = self._call(on_collection("list", AUTOSCALERS, address.namespace)).get("items") or []
+        for autoscaler in autoscalers:
+            target = autoscaler["spec"]["scaleTargetRef"]
+            group = str(target.get("apiVersion")).partition("/")[0]
+            if (group, target["kind"], target["name"]) == ("apps", address.kind.value, address.name):
+                return autoscaler
+        return None
 
     def delete_pod(self, pod: Pod) -> None:
         """Delete exactly this pod; a replacement with the same name stays."""
@@ -204,6 +208,17 @@ class Cluster:
                 self._client.close()
             self._client = None
 
+    def _read(self, request: Request) -> Json | None:
+        """Return an object that a change depends on; None if it is gone. A refusal is an EngineUnavailableError.
+
+        A missing permission may be granted at any moment, and in the middle of a change the read must be repeated:
+        otherwise the change would stay unfinished.
+        """
+        try:
+            return self._find(request)
+        except EngineRefusedError as error:
+            raise EngineUnavailableError(str(error)) from error
+
     def _call(self, request: Request) -> Json:
         """Return the object of the response. Raises EngineRefusedError if there is none."""
         document = self._find(request)
@@ -267,15 +282,3 @@ class Cluster:
                 f"Rules are in deploy/kubernetes. The cluster says: {message}"
             )
         return _ERRORS.get(status, EngineRefusedError)(f"cannot {request.words}: {message}")
-
-
-@contextmanager
-def _refusals_as_unavailable() -> Iterator[None]:
-    """Turn refusals of reads into EngineUnavailableError: a missing permission may be granted at any moment.
-
-    In the middle of a change the read must be repeated: otherwise the change would stay unfinished.
-    """
-    try:
-        yield
-    except EngineRefusedError as error:
-        raise EngineUnavailableError(str(error)) from error

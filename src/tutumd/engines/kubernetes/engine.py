@@ -15,13 +15,12 @@ from tutumd.engines.kubernetes.plan import describe_plan, plan_redeploy
 from tutumd.engines.kubernetes.redeploy import Redeploy
 from tutumd.engines.kubernetes.scale import (
     Scale,
-    find_autoscaler,
     plan_scaling,
     refuse_scaling,
 )
 from tutumd.engines.kubernetes.view import Pod, WorkloadView, read_pod
 from tutumd.engines.kubernetes.workloads import Address, Kind, Workload, read_address
-from tutumd.engines.labels import Json, parse_labels
+from tutumd.engines.labels import parse_labels
 from tutumd.engines.output import Source, merge_output, since_of
 from tutumd.engines.rollout import ScaleJournal, Timing, carry_out, refuse_over_cap, refuse_stopped
 from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdError
@@ -174,7 +173,7 @@ class KubernetesEngine:
             self._refuse_over_cap(view.workload, target)
             refuse_stopped(service.name, target, stopped=view.workload.is_stopped)
             # An autoscaler whose target has no replicas is off.
-            autoscaler = self._autoscaler(view.workload) if target else None
+            autoscaler = self._cluster.autoscaler(view.workload.address) if target else None
             if autoscaler is not None:
                 refuse_scaling(
                     autoscaler,
@@ -194,7 +193,7 @@ class KubernetesEngine:
 
         def plan(view: WorkloadView) -> ScaleJournal:
             workload = view.workload
-            autoscaler = self._autoscaler(workload)
+            autoscaler = self._cluster.autoscaler(workload.address)
             target = workload.replicas or service.target or workload.replicas_before_stop or 1
             self._refuse_over_cap(workload, target)
             if not workload.replicas and autoscaler is not None:
@@ -210,7 +209,7 @@ class KubernetesEngine:
             workload = view.workload
             noted = workload.replicas or workload.replicas_before_stop
             # Kubernetes: "Implicit maintenance-mode deactivation" of an autoscaler whose target has no replicas.
-            return plan_scaling(view, 0, noted=noted, shared_with=self._autoscaler(workload))
+            return plan_scaling(view, 0, noted=noted, shared_with=self._cluster.autoscaler(workload.address))
 
         return carry_out(Scale(self._context(service, run), plan), ScaleJournal)
 
@@ -256,9 +255,6 @@ class KubernetesEngine:
 
     def _context(self, service: Service, run: Run) -> WorkloadContext:
         return WorkloadContext(cluster=self._cluster, address=self._address(service), run=run, timing=self._timing)
-
-    def _autoscaler(self, workload: Workload) -> Json | None:
-        return find_autoscaler(self._cluster.autoscalers(workload.address.namespace), workload.address)
 
     def _refuse_over_cap(self, workload: Workload, target: int) -> None:
         refuse_over_cap(

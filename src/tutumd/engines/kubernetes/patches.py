@@ -70,7 +70,7 @@ def stored_parts(workload: Workload, image: str, names: Collection[str]) -> dict
     if image != main["image"]:
         same = [
             [part, container["name"]]
-            for part, container in _all_containers(workload.template)
+            for part, container in all_containers(workload.template)
             if container["image"] == main["image"]
         ]
         parts |= {"image": main["image"], "containers": same}
@@ -121,7 +121,7 @@ def _restarted(template: Json, journal: RedeployJournal, variables: Variables) -
         name: None if text is None else {"name": name, **({"value": text} if text else {})}
         for name, text in variables.items()
     }
-    for part, container in _all_containers(restarted):
+    for part, container in all_containers(restarted):
         if [part, container["name"]] in journal.before.get("containers", ()):
             container["image"] = journal.image
         if entries and (part, container["name"]) == (_LISTS[0], journal.before["main"]):
@@ -136,7 +136,7 @@ def _restored(template: Json, before: Json, names: Collection[str]) -> Json:
     annotations = with_changes(metadata.pop("annotations", None) or {}, {RESTARTED_AT: before["restarted_at"] or None})
     if annotations:  # the API omits empty values
         metadata["annotations"] = annotations
-    for part, container in _all_containers(restored):
+    for part, container in all_containers(restored):
         if [part, container["name"]] in before.get("containers", ()):
             container["image"] = before["image"]
         if names and (part, container["name"]) == (_LISTS[0], before["main"]):
@@ -156,7 +156,7 @@ def _patch(workload: Workload, template: Json, changed: Mapping[str, str | None]
     ]
 
 
-def _all_containers(template: Json) -> Iterator[tuple[str, dict[str, Any]]]:
+def all_containers(template: Json) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the containers and the init containers, each with the name of its list."""
     for part in _LISTS:
         for container in template["spec"].get(part) or ():

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tutumd.engines.kubernetes.discover import running_digest, warnings
 from tutumd.engines.kubernetes.health import describe_stuck, is_finished
-from tutumd.engines.kubernetes.patches import RedeployJournal, Variables, stored_parts
+from tutumd.engines.kubernetes.patches import RedeployJournal, Variables, all_containers, stored_parts
 from tutumd.engines.kubernetes.view import WorkloadView
 from tutumd.engines.kubernetes.workloads import RESTARTED_AT, Kind, Workload, fingerprint
 from tutumd.engines.labels import (
@@ -86,8 +86,7 @@ def _skip_unchanged(journal: RedeployJournal, workload: Workload) -> RedeployJou
     is_whole = journal.stopped or (journal.image_before is not None and is_finished(workload))
     if journal.image != workload.main["image"] or not is_whole:
         return journal
-    pod = workload.template["spec"]
-    pulled = next((each for each in (*pod["containers"], *(pod.get("initContainers") or ())) if _is_pulled(each)), None)
+    pulled = next((container for _, container in all_containers(workload.template) if _is_pulled(container)), None)
     if pulled is not None:
         return replace(
             journal,

@@ -1,6 +1,6 @@
 """Changes of the number of pods: scale, start and stop, which all set an absolute number."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 
 from tutumd.engines.kubernetes.context import WorkloadContext, report_progress
@@ -27,17 +27,6 @@ from tutumd.engines.rollout import (
 )
 from tutumd.errors import EngineRefusedError
 from tutumd.model import Outcome, Phase
-
-
-def find_autoscaler(autoscalers: Iterable[Json], address: Address) -> Json | None:
-    """Return the HorizontalPodAutoscaler whose target is the workload."""
-    wanted = ("apps", address.kind.value, address.name)
-    return next((autoscaler for autoscaler in autoscalers if _target(autoscaler) == wanted), None)
-
-
-def _target(autoscaler: Json) -> tuple[str, str, str]:
-    target = autoscaler["spec"]["scaleTargetRef"]
-    return str(target.get("apiVersion") or "").partition("/")[0], target["kind"], target["name"]
 
 
 def refuse_scaling(autoscaler: Json, address: Address, target: int, *, raise_min: bool) -> None:
@@ -137,18 +126,23 @@ class Scale:
         return True
 
     def _set_autoscaler(self, number: int, instead_of: int) -> bool:
-        cluster, namespace = self.context.cluster, self.context.address.namespace
-        autoscaler = {each["metadata"]["name"]: each for each in cluster.autoscalers(namespace)}.get(
-            self.journal.autoscaler
-        )
-        if autoscaler is None or autoscaler["spec"]["minReplicas"] != instead_of or number == instead_of:
+        cluster, address = self.context.cluster, self.context.address
+        autoscaler = cluster.autoscaler(address)
+        if (
+            autoscaler is None
+            or autoscaler["metadata"]["name"] != self.journal.autoscaler
+            or autoscaler["spec"]["minReplicas"] != instead_of
+            or number == instead_of
+        ):
             return False
         self.context.run.check()
         body = {
             "metadata": {"resourceVersion": autoscaler["metadata"]["resourceVersion"]},
             "spec": {"minReplicas": number},
         }
-        cluster.patch(replace(on_collection("patch", AUTOSCALERS, namespace), name=self.journal.autoscaler), body)
+        cluster.patch(
+            replace(on_collection("patch", AUTOSCALERS, address.namespace), name=self.journal.autoscaler), body
+        )
         return True
 
     def _annotate(self, noted: str | None) -> None:

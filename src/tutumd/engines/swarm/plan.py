@@ -142,17 +142,12 @@ def plan_redeploy(
     )
     is_whole = is_job or stopped or is_converged(view, view.version)
     may_skip = (labels.skip_unchanged if skip_unchanged is None else skip_unchanged) and not variables
-    skipped = (
-        Result(success=True, reason=describe_skip(None if is_job or stopped else image.digest))
-        if may_skip and (image.image == view.version.image) and is_whole
-        else None
-    )
-    starting = image.image if image.replaced else "the new image"
-    stage = Stage.APPLY
-    if skipped is not None:
+    stage = Stage.PROBE if probed else Stage.APPLY
+    result = None
+    if may_skip and is_whole and image.image == view.version.image:
         stage = Stage.FINISH
-    elif probed:
-        stage = Stage.PROBE
+        result = Result(success=True, reason=describe_skip(None if is_job or stopped else image.digest))
+    starting = image.image if image.replaced else "the new image"
     return RedeployJournal(
         before={
             **specs.stored_parts(spec, variables),
@@ -183,7 +178,7 @@ def plan_redeploy(
         ),
         stopped=stopped,
         stage=stage,
-        result=skipped,
+        result=result,
     )
 
 

@@ -49,9 +49,8 @@ def payload_of(event: Event, at: datetime, data: Mapping[str, Any], log_tail: st
     payload: dict[str, Any] = {"type": event.value, "timestamp": iso(at), "data": dict(data)}
     if log_tail:
         payload["data"]["log_tail"] = log_tail
-        excess = len(encode(payload)) - MAX_PAYLOAD_BYTES
-        if excess > 0:
-            payload["data"]["log_tail"] = log_tail.encode()[excess:].decode(errors="ignore")
+        excess = max(0, len(encode(payload)) - MAX_PAYLOAD_BYTES)
+        payload["data"]["log_tail"] = log_tail.encode()[excess:].decode(errors="ignore")
     for rows in (data.get("lines"), data.get("calls", {}).get("newest")):
         while rows and len(encode(payload)) > MAX_PAYLOAD_BYTES:
             rows.pop()
