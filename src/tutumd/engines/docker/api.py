@@ -23,9 +23,6 @@ from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.ports import Run
 
 _DEFAULT_STOP_S = 10
-# The first API version that connects a new container to several networks at once.
-_SEVERAL_ENDPOINTS = (1, 44)
-_NO_TIME = "1970-01-01T00:00:00Z "
 
 
 class DockerApi:
@@ -177,7 +174,7 @@ class DockerApi:
             except docker.errors.APIError as error:
                 if is_temporary(error):
                     raise
-                return f"{_NO_TIME if dated else ''}(no output: {explanation(error)})"
+                return f"{'1970-01-01T00:00:00Z ' if dated else ''}(no output: {explanation(error)})"
         return bytes(output)[-MAX_BYTES:].decode(errors="replace").rstrip("\n")
 
     def last_exit_code(self, container: InspectedContainer, ended: datetime) -> int | None:
@@ -225,7 +222,8 @@ class DockerApi:
         networks = dict(body["NetworkingConfig"]["EndpointsConfig"])
         mode = body["HostConfig"].get("NetworkMode")
         with changing(run, f"create the container {name}"):
-            takes_all = tuple(map(int, self.client.api_version.split("."))) >= _SEVERAL_ENDPOINTS
+            # Since API version 1.44, a new container can be connected to several networks at once.
+            takes_all = tuple(map(int, self.client.api_version.split("."))) >= (1, 44)
             later = {} if takes_all else {key: networks[key] for key in networks if key not in (mode, "bridge")}
             config["NetworkingConfig"] = {
                 "EndpointsConfig": {key: endpoint for key, endpoint in networks.items() if key not in later}
