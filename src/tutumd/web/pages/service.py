@@ -136,12 +136,13 @@ def describe_images(
     images: Sequence[ServiceImage], available: Mapping[int, Availability] | None = None, *, can_operate: bool
 ) -> dict[str, Any]:
     """Return the values for the list of images. `available` is None until the engine has been asked."""
-    is_target = [each for each in images if can_operate and each.is_verified and not each.is_same(images[0])]
     return {
         "images": images,
         "available": available,
         "availabilities": _AVAILABILITIES,
-        "restorable": {each.number for each in is_target},
+        "restorable": {
+            each.number for each in images if can_operate and each.is_verified and not each.is_same(images[0])
+        },
     }
 
 
