@@ -32,7 +32,6 @@ _AMOUNT = re.compile(r"[1-9][0-9]{0,2}", re.ASCII)
 _WAIT = re.compile(r"[0-9]{1,4}", re.ASCII)
 _PREFER_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,6})\"?\s*(?:$|[,;])", re.ASCII | re.IGNORECASE)
 _TOKEN_NUMBERS = struct.Struct(">QQQB")
-_TAG_BYTES = 16
 _MAX_CACHED = 2_000
 _MAX_WITHOUT_OPTIONS = 100_000
 """An entry takes about 150 bytes. A call of a handler that is not cached costs a lookup: four times as much time."""
@@ -240,4 +239,4 @@ class StatusTokens:
 
     def _sign(self, content: bytes) -> bytes:
         # BLAKE2 with a key is a MAC (RFC 7693). Another algorithm would invalidate the tokens that callers hold.
-        return hashlib.blake2b(content, key=self._key, digest_size=_TAG_BYTES).digest()
+        return hashlib.blake2b(content, key=self._key, digest_size=16).digest()
