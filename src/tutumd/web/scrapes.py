@@ -4,7 +4,6 @@ import asyncio
 import hmac
 from collections.abc import Callable, Sequence
 
-import anyio
 import anyio.to_thread
 
 from tutumd import metrics

@@ -6,7 +6,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from weakref import WeakValueDictionary
 
-import anyio
 import anyio.to_thread
 
 from tutumd.errors import NOT_FOUND, NotFoundError, UnavailableError
