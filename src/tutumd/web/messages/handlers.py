@@ -101,9 +101,7 @@ def _write_condition(value: Any) -> str:
             return f"Only pushes of the tag {_either(value['tag'])}{place} count."
         case "paths":
             return f"Only pushes that change {_either(value['paths'])} count."
-        case "skip":
-            return f"A push does not count if its commit message has {value['marker']}."
-    return f"A call counts if this filter matches: {json.dumps(value, ensure_ascii=False)}"
+    return f"A push does not count if its commit message has {value['marker']}."
 
 
 def _write_tag(value: Mapping[str, Any]) -> list[str]:

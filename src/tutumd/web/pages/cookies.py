@@ -6,7 +6,6 @@ sign-in, and for users that a proxy has signed in, no store has it: it only ties
 
 import hmac
 import re
-import secrets
 from collections.abc import Sequence
 
 from fastapi import Request
@@ -28,11 +27,6 @@ def keep_own_cookies(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes
     cookies = [value for name, value in headers if name == b"cookie" and len(value) <= _MAX_BYTES]
     own = [cookie for value in cookies for cookie in _OWN.findall(value)][:4]
     return [header for header in headers if header[0] != b"cookie"] + [(b"cookie", cookie) for cookie in own]
-
-
-def make_token() -> str:
-    """Return a random token of 256 bits."""
-    return secrets.token_urlsafe(32)
 
 
 def read_token(request: Request) -> str:
