@@ -96,10 +96,11 @@ class ContainerCache:
         images = self._api.known_images = dict[str, Json | None]()
         if self._enabled and not self._touched_images:  # otherwise an image may be gone, or have other names
             images.update({each.image_id: each.image for each in known.values() if each.image and not each.fault})
-        looked: dict[str, InspectedContainer | None] = {}
-        for container_id, entry in entries.items():
-            if container_id not in known or not listed_name(entry):
-                looked[container_id] = self._inspect(entry, images)
+        looked = {
+            key: self._inspect(entry, images)
+            for key, entry in entries.items()
+            if key not in known or not listed_name(entry)
+        }
         listed = {
             key: replace(known[key], name=listed_name(entry), status=str(entry.get("State")))
             for key, entry in entries.items()

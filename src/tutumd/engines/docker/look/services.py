@@ -135,9 +135,10 @@ def _swap_part(name: str, part: str) -> str:
 
 def _is_eligible(container: InspectedContainer, *, with_ignored: bool) -> bool:
     labels = container.labels
-    swarm = any(label.startswith("com.docker.swarm.") for label in labels)
     return not (
-        swarm or (is_true(labels.get(IGNORE)) and not with_ignored) or is_true(labels.get("com.docker.compose.oneoff"))
+        any(label.startswith("com.docker.swarm.") for label in labels)
+        or (is_true(labels.get(IGNORE)) and not with_ignored)
+        or is_true(labels.get("com.docker.compose.oneoff"))
     )
 
 
