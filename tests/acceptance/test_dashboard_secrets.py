@@ -38,7 +38,7 @@ class Used:
     def addresses(self) -> list[str]:
         """Return the address of each page that can be got, and of some with a query."""
         handler = self.fill("/service/{service_uuid}/handler/{number}/")
-        more = ("?did=created", "deliveries/?outcome=queued", "connect/?sender=ghcr&after=0", "try/?delivery=1")
+        more = ("?did=handler-created", "deliveries/?outcome=queued", "connect/?sender=ghcr&after=0", "try/?delivery=1")
         return [
             *(route.fill(self.values) for route in page_routes() if route.method == "GET"),
             *(handler + each for each in more),

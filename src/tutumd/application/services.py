@@ -41,7 +41,6 @@ ENGINE_TIMEOUT_S = 10.0
 MAX_IMAGE_LENGTH = 1024
 _MAX_FORGOTTEN = 1_000
 _POLL_S = 0.2
-_PAUSE_S = 0.01
 _IDLE = (ServiceState.NOT_RUNNING, ServiceState.STOPPED)
 UNUSED_FIELDS: dict[str, tuple[object, ...]] = {
     "autodestroy": ("OFF",),
@@ -258,7 +257,7 @@ def polls(store: Store, timeout_s: float) -> Iterator[None]:
     seen, deadline = 0, time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         yield
-        time.sleep(_PAUSE_S)  # actions may end at any time
+        time.sleep(0.01)  # actions may end at any time
         seen = store.wait_for_end(seen, _POLL_S)
 
 

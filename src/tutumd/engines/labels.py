@@ -15,7 +15,6 @@ NO_REGISTRY = "localhost"
 _DIGEST = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-fA-F]{32,}")
 _PATH = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
 _NOT_FOUND = re.compile(r"not found|unknown|no such image|does not exist", re.IGNORECASE)
-_HEX = re.compile(r"[0-9a-f]{4,64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +81,7 @@ def parse_reference(text: str) -> ImageReference:
 def names_image_by_id(text: str, image_id: str) -> bool:
     """Return True if a container was created with `text`, a full or shortened ID of its image, as the image's name."""
     bare = text.removeprefix("sha256:")
-    return bool(_HEX.fullmatch(bare)) and image_id.removeprefix("sha256:").startswith(bare)
+    return bool(re.fullmatch("[0-9a-f]{4,64}", bare)) and image_id.removeprefix("sha256:").startswith(bare)
 
 
 def _host_and_path(text: str) -> tuple[str, str]:

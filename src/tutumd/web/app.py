@@ -107,9 +107,7 @@ class _Front:
                     )
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope["path"]
-        if "//" in path:
-            path = _SLASHES.sub("/", path)
+        path = _SLASHES.sub("/", scope["path"])
         raw = scope.get("raw_path", b"").decode("latin-1")
         if path.startswith(f"{self._context.public_path}/api/"):
             path, raw = path.removeprefix(self._context.public_path), raw.removeprefix(self._context.public_path)

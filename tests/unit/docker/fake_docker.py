@@ -144,7 +144,10 @@ class FakeDocker:
         members = [key for key, raw in self.all.items() if name in raw["NetworkSettings"]["Networks"]]
         return {"Scope": "local", "Containers": dict.fromkeys([*members, *(["client"] if self.has_clients else [])])}
 
-    def get(self, url: str, *, timeout: float, params: Mapping[str, str]) -> Any:
+    def request(self, method: str, url: str, **options: Any) -> Any:
+        return self._past_events(url, **options) if method == "GET" else self._change(url, **options)
+
+    def _past_events(self, url: str, *, params: Mapping[str, str]) -> Any:
         assert url == "/events"
         assert params["since"] < params["until"]
         (wanted,) = json.loads(params["filters"]).get("container", [""])
@@ -252,7 +255,7 @@ class FakeDocker:
     def _raise_for_status(self, response: object) -> None:
         pass
 
-    def post(self, url: str, *, timeout: float, json: Mapping[str, Any] | None = None) -> None:
+    def _change(self, url: str, *, timeout: float = 0, json: Mapping[str, Any] | None = None) -> None:
         _, _, reference, verb = url.split("/")
         if verb == "stop":
             self._stop(reference)

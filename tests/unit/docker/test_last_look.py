@@ -24,7 +24,7 @@ def end(engine: FakeDocker, new: str, how: str) -> None:
     if how == "removed":
         engine.remove_container(new, v=True, force=True)
     else:
-        engine.post(f"/containers/{new}/stop", timeout=0)
+        engine.request("POST", f"/containers/{new}/stop")
         engine.all[new]["State"]["ExitCode"] = 137
 
 

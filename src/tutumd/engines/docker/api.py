@@ -23,9 +23,6 @@ from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.ports import Run
 
 _DEFAULT_STOP_S = 10
-# The first API version that connects a new container to several networks at once.
-_SEVERAL_ENDPOINTS = (1, 44)
-_NO_TIME = "1970-01-01T00:00:00Z "
 
 
 class DockerApi:
@@ -101,7 +98,7 @@ class DockerApi:
     def podman_details(self, kind: str, reference: str) -> Json:
         """Return the inspect document of Podman's own API; `kind` is `images` or `containers`."""
         with translated(f"look at {reference[:64]}", reading=True):
-            return dict(self._get(f"{self.client.base_url}/v4.0.0/libpod/{kind}/{reference}/json").json())
+            return dict(self._send("GET", f"{self.client.base_url}/v4.0.0/libpod/{kind}/{reference}/json").json())
 
     def facts(self) -> EngineFacts:
         """Return facts about the engine itself."""
@@ -145,10 +142,7 @@ class DockerApi:
     def file_stat(self, container: str, path: str) -> Json | None:
         """Return `size`, `mode` and `mtime` of a path inside a container; None if there is no such path."""
         with translated(f"look at {path} in {container[:12]}"), suppress(docker.errors.NotFound):
-            response = self.client.head(
-                self.client._url("/containers/{0}/archive", container), params={"path": path}, timeout=CALL_LIMIT_S
-            )
-            self.client._raise_for_status(response)
+            response = self._send("HEAD", self.client._url("/containers/{0}/archive", container), params={"path": path})
             return dict(decode_json_header(response.headers["X-Docker-Container-Path-Stat"]))
         return None
 
@@ -156,7 +150,7 @@ class DockerApi:
         """Return a file inside a container as a tar archive with one entry."""
         with translated(f"read {path} of {container[:12]}"):
             return bytes(
-                self._get(self.client._url("/containers/{0}/archive", container), params={"path": path}).content
+                self._send("GET", self.client._url("/containers/{0}/archive", container), params={"path": path}).content
             )
 
     def output(self, container: str, lines: int, since: datetime | None = None, *, dated: bool = False) -> str:
@@ -177,7 +171,7 @@ class DockerApi:
             except docker.errors.APIError as error:
                 if is_temporary(error):
                     raise
-                return f"{_NO_TIME if dated else ''}(no output: {explanation(error)})"
+                return f"{'1970-01-01T00:00:00Z ' if dated else ''}(no output: {explanation(error)})"
         return bytes(output)[-MAX_BYTES:].decode(errors="replace").rstrip("\n")
 
     def last_exit_code(self, container: InspectedContainer, ended: datetime) -> int | None:
@@ -225,7 +219,8 @@ class DockerApi:
         networks = dict(body["NetworkingConfig"]["EndpointsConfig"])
         mode = body["HostConfig"].get("NetworkMode")
         with changing(run, f"create the container {name}"):
-            takes_all = tuple(map(int, self.client.api_version.split("."))) >= _SEVERAL_ENDPOINTS
+            # Since API version 1.44, a new container can be connected to several networks at once.
+            takes_all = tuple(map(int, self.client.api_version.split("."))) >= (1, 44)
             later = {} if takes_all else {key: networks[key] for key in networks if key not in (mode, "bridge")}
             config["NetworkingConfig"] = {
                 "EndpointsConfig": {key: endpoint for key, endpoint in networks.items() if key not in later}
@@ -270,7 +265,7 @@ class DockerApi:
         try:
             with changing(run, f"stop the container {inspected.name}"):
                 # Without `t` the engine uses the container's own StopTimeout. The SDK would wait for only 30 s.
-                self._post(self.client._url("/containers/{0}/stop", container), timeout=CALL_LIMIT_S + grace_s)
+                self._send("POST", self.client._url("/containers/{0}/stop", container), timeout=CALL_LIMIT_S + grace_s)
         except EngineRefusedError:
             # A container that has stopped counts as stopped, even if the engine could not clean up afterwards.
             left = self.container(container)
@@ -314,16 +309,16 @@ class DockerApi:
         """
         period = {"since": f"{since:.3f}", "until": f"{until:.3f}", "filters": json.dumps(chosen)}
         return [
-            json.loads(line) for line in self._get(self.client._url("/events"), params=period).text.splitlines() if line
+            json.loads(line)
+            for line in self._send("GET", self.client._url("/events"), params=period).text.splitlines()
+            if line
         ]
 
-    def _get(self, url: str, **options: Any) -> Any:
-        response = self.client.get(url, timeout=CALL_LIMIT_S, **options)
+    def _send(self, method: str, url: str, **options: Any) -> Any:
+        """Send a request for which the SDK has no suitable method, and return the response unless it is an error."""
+        response = self.client.request(method, url, **options)
         self.client._raise_for_status(response)
         return response
-
-    def _post(self, url: str, *, timeout: float = CALL_LIMIT_S, **options: Any) -> None:
-        self.client._raise_for_status(self.client.post(url, timeout=timeout, **options))
 
     def _disconnect(self, container: str, network: str, run: Run) -> None:
         with changing(run, f"disconnect {container[:12]} from the network {network}"):
@@ -335,7 +330,8 @@ class DockerApi:
 
     def _connect(self, container: str, network: str, endpoint: Json, run: Run) -> None:
         with changing(run, f"connect {container[:12]} to the network {network}"):
-            self._post(
+            self._send(
+                "POST",
                 self.client._url("/networks/{0}/connect", network),
                 json={"Container": container, "EndpointConfig": dict(endpoint)},
             )

@@ -62,7 +62,10 @@ def check_engine(
     findings: list[Finding] = []
     try:
         client.probe()
-        findings.append(ok(subject, f"answers: {_describe(client)}"))
+        with translated("ask the engine for its version"):
+            version = client.version()
+        engine = "Podman" if client.is_podman else "Docker"
+        findings.append(ok(subject, f"answers: {engine} {version.get('Version')}, API {version.get('ApiVersion')}"))
         with suppress(EngineRefusedError):
             findings += _check_state(subject, client, judge)
         if findings[-1].level is not Level.WRONG:
@@ -70,12 +73,6 @@ def check_engine(
     except EngineRefusedError as error:
         findings.append(wrong(subject, f"{client.address} cannot be used: {error}", _ALLOW))
     return tuple(findings)
-
-
-def _describe(client: Any) -> str:
-    with translated("ask the engine for its version"):
-        version = client.version()
-    return f"{'Podman' if client.is_podman else 'Docker'} {version.get('Version')}, API {version.get('ApiVersion')}"
 
 
 def _check_state(subject: str, client: Any, judge: Callable[[dict[str, Any]], Finding] | None) -> Iterator[Finding]:

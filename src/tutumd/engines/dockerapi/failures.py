@@ -14,7 +14,6 @@ from tutumd.engines.faults import causes, explain
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 from tutumd.ports import Run
 
-_UNAVAILABLE = (502, 503, 504)
 # Texts of a 500 that mean "not now": the engine is shutting down, or has lost its own runtime.
 _TEMPORARY = (
     "daemon is shutting down",
@@ -77,7 +76,7 @@ def is_temporary(error: docker.errors.APIError) -> bool:
     """Return True if a response means "not now" rather than "no"."""
     status = error.response.status_code if error.response is not None else None
     says_so = status == 500 and any(text in explanation(error).lower() for text in _TEMPORARY)
-    return status is None or status in _UNAVAILABLE or says_so
+    return status is None or status in (502, 503, 504) or says_so
 
 
 def status_of(error: BaseException) -> int | None:

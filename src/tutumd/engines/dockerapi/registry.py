@@ -23,7 +23,6 @@ from tutumd.errors import EngineRefusedError, EngineUnavailableError, LeaseLostE
 from tutumd.model import Availability, Phase, WantedImage
 from tutumd.ports import Run
 
-_DOWNLOADED = ("Download complete", "Pull complete", "Already exists")
 # The content of `X-Registry-Auth`; empty without a login. It must never be logged.
 Auth = Mapping[str, Any]
 
@@ -124,7 +123,6 @@ def inspect_manifest(client: Client, reference: ImageReference, auth: Auth, atte
     return manifest
 
 
-_LOOKUPS = 8
 # The server waits a little longer.
 _LOOKUP_LIMIT_S = 2.0
 
@@ -133,7 +131,7 @@ def find_available(
     images: Sequence[WantedImage], find: Callable[[WantedImage], Availability]
 ) -> dict[int, Availability]:
     """Return where images are, by number. Images that `find` does not find in time, or with an error, are unknown."""
-    pool = ThreadPoolExecutor(_LOOKUPS)
+    pool = ThreadPoolExecutor(8)
     futures = {pool.submit(find, each): each.number for each in images}
     found = dict.fromkeys(futures.values(), Availability.UNKNOWN)
     for future in wait(futures, _LOOKUP_LIMIT_S).done:
@@ -196,7 +194,7 @@ def pull(client: Client, reference: ImageReference, auth: Auth, run: Run, platfo
                     if "error" in record:
                         raise EngineRefusedError(f"cannot {attempt}: {with_advice(str(record['error']))}")
                     _require_time(run, attempt, len(done))
-                    if record.get("status") in _DOWNLOADED:
+                    if record.get("status") in ("Download complete", "Pull complete", "Already exists"):
                         done.add(record["id"])
                     elif "id" not in record:
                         last = str(record.get("status") or last)

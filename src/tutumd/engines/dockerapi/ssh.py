@@ -15,7 +15,6 @@ from threading import BoundedSemaphore, Thread
 
 from tutumd.errors import SettingsError
 
-_URL = re.compile(r"ssh://([^@:/?#\s]+@)?[^@/?#\s]+")
 # sshd refuses some of more than 10 unauthenticated connections (MaxStartups), and other clients also need some.
 _LOGINS_AT_ONCE = 4
 _QUEUE_S = 20.0
@@ -75,7 +74,7 @@ class SshHost:
     """
 
     def __init__(self, url: str) -> None:
-        if not _URL.fullmatch(url):
+        if not re.fullmatch(r"ssh://([^@:/?#\s]+@)?[^@/?#\s]+", url):
             # The URL is not shown: it may have a password.
             raise SettingsError(
                 "the address of an engine over ssh must be ssh://USER@HOST or ssh://USER@HOST:PORT, with no password "

@@ -254,8 +254,7 @@ class LocalEngine:
             path, slot = self._folder.output(service.uuid, container.slot), container.slot
             prefix = f"{container_name(record, container)} | " if len(record.containers) > 1 else ""
             end = size_of(path)
-            is_known = slot in after
-            found, end = read_on(path, read_count(after[slot])) if is_known else (tail(path, lines, end), end)
+            found, end = read_on(path, read_count(after[slot])) if slot in after else (tail(path, lines, end), end)
             texts += [prefix + line for line in found]
             position[slot] = str(end)
         return Output(text="\n".join(texts), position=position)

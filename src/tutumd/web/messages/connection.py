@@ -7,7 +7,7 @@ from typing import Literal
 from tutumd.application.admission.fields import FIELDS
 from tutumd.errors import Reason
 from tutumd.model import Delivery, DeliveryOutcome, Handler
-from tutumd.web.messages.deliveries import find_status, write_reason, write_reasons
+from tutumd.web.messages.deliveries import STATUSES, write_reason, write_reasons
 from tutumd.web.messages.handlers import OPERATION_VERBS, describe
 from tutumd.web.messages.senders import Kind, Sender
 
@@ -140,7 +140,7 @@ def _name_proof(handler: Handler) -> str:
 def _refused(sender: Sender, handler: Handler, delivery: Delivery) -> Connection:
     """Return the connection of a handler that refused a call: all calls at this time, or a call without its secret."""
     reason = delivery.reasons[0]
-    status = find_status(reason)
+    status = STATUSES.get(reason.code, 401)
     why = f"{write_reason(reason)}. The sender got a {status}."
     checks: tuple[Check, ...] = (Check(text="The handler accepts calls", state="failed", why=why),)
     title, fix = f"A call was refused with {status}", _HANDLER_FIXES.get(reason.code, "")
@@ -189,13 +189,12 @@ def _skipped(sender: Sender, handler: Handler, delivery: Delivery, signature: Ch
             delivery=delivery,
             is_settled=True,
         )
-    fix = f"{calls} Send such a call, or change the filter on the handler's page."
-    if reason.code in _WRONG_EVENTS:
-        fix = f"{calls} {_fix_events(sender)}"
+    is_wrong_event = reason.code in _WRONG_EVENTS
+    fix = _fix_events(sender) if is_wrong_event else "Send such a call, or change the filter on the handler's page."
     return Connection(
         stage="skipped",
         title="Connected, but this call did not count",
-        fix=fix,
+        fix=f"{calls} {fix}",
         checks=(
             _arrived(delivery),
             signature,

@@ -121,7 +121,7 @@ SENTENCES: Mapping[str, str] = {
     "trial-of-cut-body": "The server stored only the first part of the body. Filters and tags see only this part.",
     "trial-without-parts": "The server did not store these parts: {0}.",
 }
-_STATUSES = {
+STATUSES = {
     "disabled": 404,
     "expired": 404,
     "used-up": 404,
@@ -130,6 +130,8 @@ _STATUSES = {
     "too-many-calls": 429,
     "not-rolled-back": 409,
 }
+"""The status of a call that was refused for a reason other than its sender, which is 401."""
+
 VERDICT_STATUSES = {
     VerdictKind.GO: 202,
     VerdictKind.SKIPPED: 200,
@@ -155,11 +157,6 @@ def write_reasons(reasons: Sequence[Reason]) -> str:
     return "; ".join(map(write_reason, reasons))
 
 
-def find_status(reason: Reason) -> int:
-    """Return the status of a refused call."""
-    return _STATUSES.get(reason.code, 401)
-
-
 def write_delivery_reason(delivery: Delivery) -> str:
     """Return the reason for a delivery's outcome, with the status of a call that was refused before its sender was
     checked.
@@ -167,7 +164,7 @@ def write_delivery_reason(delivery: Delivery) -> str:
     Empty if there is nothing to say.
     """
     text = write_reasons(delivery.reasons)
-    statuses = [_STATUSES[reason.code] for reason in delivery.reasons if reason.code in _STATUSES]
+    statuses = [STATUSES[reason.code] for reason in delivery.reasons if reason.code in STATUSES]
     return f"{statuses[0]}: {text}" if statuses else text
 
 

@@ -50,8 +50,7 @@ def describe(handler: Handler) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Return headings, each with sentences: the effect of a handler, its callers, the calls that count, its limits."""
     options = public_options(handler)
     sentences: dict[str, list[str]] = {title: [] for title in (*GROUPS, *(each.group for each in FIELDS.values()))}
-    does = _OPERATIONS[handler.operation] if handler.service_uuid else _OF_GROUP
-    sentences[GROUPS[0]].append(does)
+    sentences[GROUPS[0]].append(_OPERATIONS[handler.operation] if handler.service_uuid else _OF_GROUP)
     for field in FIELDS.values():
         value = options[field.name]
         if value != field.json_default:
@@ -101,9 +100,7 @@ def _write_condition(value: Any) -> str:
             return f"Only pushes of the tag {_either(value['tag'])}{place} count."
         case "paths":
             return f"Only pushes that change {_either(value['paths'])} count."
-        case "skip":
-            return f"A push does not count if its commit message has {value['marker']}."
-    return f"A call counts if this filter matches: {json.dumps(value, ensure_ascii=False)}"
+    return f"A push does not count if its commit message has {value['marker']}."
 
 
 def _write_tag(value: Mapping[str, Any]) -> list[str]:

@@ -22,6 +22,7 @@ from tutumd.errors import (
 from tutumd.model import AuditEntry, AuditEvent, Scope, Via
 from tutumd.web.auth import at_origin
 from tutumd.web.context import context
+from tutumd.web.pages.cookies import set_cookie
 from tutumd.web.pages.rendering import go_to, render, start_of_urls, verb
 from tutumd.web.pages.visitors import (
     PROXY,
@@ -32,7 +33,6 @@ from tutumd.web.pages.visitors import (
     SentForm,
     Visit,
     begin_visit,
-    end_session,
     find_visitor,
     fingerprint,
     make_session,
@@ -255,7 +255,10 @@ def sign_out(request: Request) -> Response:
     if read_user_name(request):
         raise ConflictError("the proxy in front of this server signed you in, and names you again: sign out there")
     response = go_to(request, "/sign-in/")
-    end_session(request, response)
+    set_cookie(request, response, "", 0)  # the browser removes it
+    user = find_visitor(request)
+    if user is not None and user.access.session is not None:
+        context(request).store.end_sessions(user, user.access.session)
     return response
 
 

@@ -6,7 +6,6 @@ sign-in, and for users that a proxy has signed in, no store has it: it only ties
 
 import hmac
 import re
-import secrets
 from collections.abc import Sequence
 
 from fastapi import Request
@@ -16,7 +15,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tutumd.web.context import context
 
 _NAME = "tutumd_session"
-_OWN = re.compile(rb"(?:^|; *)((?:__Host-|__Secure-)?tutumd_session=[^;]*)")
+OWN_COOKIE = re.compile(rb"(?:^|; *)((?:__Host-|__Secure-)?tutumd_session=([^;]*))")
+"""A cookie of the dashboard in a header, and its token."""
+
 _MAX_BYTES = 16 * 1024  # of a header: a browser that sends more is signed out
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 
@@ -26,13 +27,8 @@ def keep_own_cookies(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes
     ms.
     """
     cookies = [value for name, value in headers if name == b"cookie" and len(value) <= _MAX_BYTES]
-    own = [cookie for value in cookies for cookie in _OWN.findall(value)][:4]
+    own = [cookie for value in cookies for cookie, _ in OWN_COOKIE.findall(value)][:4]
     return [header for header in headers if header[0] != b"cookie"] + [(b"cookie", cookie) for cookie in own]
-
-
-def make_token() -> str:
-    """Return a random token of 256 bits."""
-    return secrets.token_urlsafe(32)
 
 
 def read_token(request: Request) -> str:

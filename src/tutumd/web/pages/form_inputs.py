@@ -124,7 +124,12 @@ def read_texts(field: HandlerField, texts: Mapping[str, str]) -> Any:
     secrets = {"secrets": value.pop("secrets")} if isinstance(value, dict) and "secrets" in value else {}
     if value and value is not True:
         raise InvalidInputError(f"{field.name} is given twice: empty its JSON, or the other inputs")
-    document = _read_json(field.name, text)
+    try:
+        document = from_json(text)
+    except ValueError:
+        raise InvalidInputError(
+            f"{field.name} must be JSON here: texts need double quotes, and no comma ends a list"
+        ) from None
     if not isinstance(document, dict) or not has_secrets(field):
         return document
     if "secrets" in document:
@@ -257,12 +262,3 @@ def _simplify(value: Any, defaults: Mapping[str, Any]) -> Any:
     if isinstance(value, dict):
         return {key: _simplify(each, {}) for key, each in value.items() if each != defaults.get(key, ...)}
     return value
-
-
-def _read_json(name: str, text: str) -> Any:
-    try:
-        return from_json(text)
-    except ValueError:
-        raise InvalidInputError(
-            f"{name} must be JSON here: texts need double quotes, and no comma ends a list"
-        ) from None

@@ -52,7 +52,7 @@ def create_handler(visit: Operator, service: ServiceOfPage, form: SentForm) -> R
         made, _ = create_from_form(visit, service.uuid, form, fingerprint(form))
     except FORM_ERRORS as error:
         return _show_new(visit, service, form, error)
-    return visit.go_to(f"/service/{service.uuid}/handler/{made.number}/", "created")
+    return visit.go_to(f"/service/{service.uuid}/handler/{made.number}/", "handler-created")
 
 
 def create_from_form(

@@ -10,7 +10,7 @@ from fastapi import Depends, Path
 
 from tutumd.application import handlers as rules
 from tutumd.errors import ConflictError, NotFoundError
-from tutumd.model import Delivery, DeliveryOutcome, Handler, Page, Query, Scope
+from tutumd.model import Delivery, DeliveryOutcome, Handler, Query, Scope
 from tutumd.web.context import parse_uuid
 from tutumd.web.messages.handlers import describe_selector
 from tutumd.web.pages.rendering import start_of_urls
@@ -53,10 +53,6 @@ class Found(Visit):
     def call_url(self) -> str:
         """The complete URL, which is a password: with the public URL, else with the visitor's address of the server."""
         return start_of_urls(self.request) + call_uri(self.handler.service_uuid, self.handler.uuid)
-
-    def result(self, key: str) -> str:
-        """Return the key of the sentence that a page shows after a button was pressed."""
-        return key if self.kind == "handler" else f"{self.kind}-{key}"
 
     @property
     def values(self) -> dict[str, Any]:
@@ -118,8 +114,11 @@ def find_subject(visit: Visit, service_uuid: str, number: int) -> Found:
     except NotFoundError:
         kind = "webhook handler" if service else "group"
         raise NotFoundError(f"this {kind} was revoked, or never was. Calls of its URL get a 404") from None
-    unknown = "HANDLER" if service else "GROUP"
-    word = choose_word(handler.name or "", unknown, lambda query: store.handlers(visitor, service_uuid, query))
+    name, word = handler.name or "", "HANDLER" if service else "GROUP"
+    # A command would mistake other names for those of other handlers, or for options.
+    is_clear = name.isprintable() and name.strip() and not name.startswith("-")
+    if is_clear and store.handlers(visitor, service_uuid, Query(filters={"name": name}, limit=1)).total == 1:
+        word = quote(name)
     words, place, crumbs = [word], f"/groups/{number}/", [("Services", "/services/"), ("Groups", "/groups/")]
     if service is not None:
         words.insert(0, quote(visit.name_in_command(service)))
@@ -134,13 +133,6 @@ def find_subject(visit: Visit, service_uuid: str, number: int) -> Found:
         crumbs=crumbs,
         target=service.full_name if service else describe_selector(handler.selector),
     )
-
-
-def choose_word(name: str, unknown: str, search: Callable[[Query], Page[Any]]) -> str:
-    """Return a name, quoted for a shell; `unknown` if a command would mistake it for another name or an option."""
-    if name.isprintable() and not name.startswith("-") and name.strip():
-        return quote(name) if search(Query(filters={"name": name}, limit=1)).total == 1 else unknown
-    return unknown
 
 
 def _found_with(scope: Scope) -> Callable[..., Iterator[Found]]:

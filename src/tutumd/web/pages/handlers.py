@@ -82,7 +82,7 @@ def switch_handler(found: ChangedSubject) -> Response:
     """Let calls count again, or let the URL return 404 until the handler is enabled again."""
     is_on = found.request.url.path.endswith("/enable/")
     found.change({"enabled": is_on})
-    return found.go_to(found.place, found.result("enabled" if is_on else "disabled"))
+    return found.go_to(found.place, f"{found.kind}-{'en' if is_on else 'dis'}abled")
 
 
 @router.post(f"{BASE}rotate/")
@@ -98,7 +98,7 @@ def rotate_handler(found: ChangedSubject, form: SentForm) -> Response:
         web, handler = found.web, found.handler
         with suppress(NotFoundError):
             rules.rotate(web.store, found.user, handler.service_uuid, handler.uuid, GRACES_S[grace], now=web.clock())
-    return found.go_to(found.place, found.result("rotated"))
+    return found.go_to(found.place, f"{found.kind}-rotated")
 
 
 @router.post(f"{BASE}revoke/")
@@ -106,7 +106,7 @@ def rotate_handler(found: ChangedSubject, form: SentForm) -> Response:
 def revoke_handler(found: ChangedSubject) -> Response:
     """Revoke the handler, and show its service, or the other groups."""
     found.store.delete_handler(found.user, found.handler.service_uuid, found.handler.uuid)
-    return found.go_to(found.crumbs[-1][1], found.result("revoked"))
+    return found.go_to(found.crumbs[-1][1], f"{found.kind}-revoked")
 
 
 _CHECKS = {

@@ -105,9 +105,7 @@ def agent(user_agent: str) -> str:
     """
     program = next((name for part, name in _PROGRAMS if part in user_agent), "")
     system = next((name for part, name in _SYSTEMS if part in user_agent), "")
-    if program and system:
-        return f"{program} on {system}"
-    return program or system or user_agent.partition(" ")[0][:40] or "unknown"
+    return " on ".join(filter(None, (program, system))) or user_agent.partition(" ")[0][:40] or "unknown"
 
 
 FILTERS: Mapping[str, Callable[..., Any]] = {
@@ -137,13 +135,13 @@ _templates.filters.update(FILTERS)
 
 
 RESULTS = {
-    "created": "The handler is created. Show its URL and give it to the sender.",
+    "handler-created": "The handler is created. Show its URL and give it to the sender.",
     "changed": "The change is saved. It applies from the next call on.",
     "unchanged": "Nothing was different, so nothing is changed.",
-    "enabled": "The handler is enabled: calls count again.",
-    "disabled": "The handler is disabled.",
-    "rotated": "The handler has a new URL. Show it and give it to the sender.",
-    "revoked": "The handler is revoked: its URL returns 404, for good.",
+    "handler-enabled": "The handler is enabled: calls count again.",
+    "handler-disabled": "The handler is disabled.",
+    "handler-rotated": "The handler has a new URL. Show it and give it to the sender.",
+    "handler-revoked": "The handler is revoked: its URL returns 404, for good.",
     "group-created": "The group is created. Show its URL and give it to the sender.",
     "group-enabled": "The group is enabled: calls count again.",
     "group-disabled": "The group is disabled.",

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from tutumd.application import services as rules
-from tutumd.application.queries import parse_position
+from tutumd.application.queries import parse_number, parse_position
 from tutumd.application.scopes import require_scope
 from tutumd.errors import AnswerTimeoutError, ConflictError, InvalidInputError, TutumdError, UnavailableError
 from tutumd.model import (
@@ -136,12 +136,13 @@ def describe_images(
     images: Sequence[ServiceImage], available: Mapping[int, Availability] | None = None, *, can_operate: bool
 ) -> dict[str, Any]:
     """Return the values for the list of images. `available` is None until the engine has been asked."""
-    is_target = [each for each in images if can_operate and each.is_verified and not each.is_same(images[0])]
     return {
         "images": images,
         "available": available,
         "availabilities": _AVAILABILITIES,
-        "restorable": {each.number for each in is_target},
+        "restorable": {
+            each.number for each in images if can_operate and each.is_verified and not each.is_same(images[0])
+        },
     }
 
 
@@ -239,7 +240,7 @@ def scale(visit: Operator, uuid: Uuid, form: SentForm) -> Response:
             visit.store,
             visit.user,
             uuid,
-            {"target_num_containers": _parse_target(text, server_cap)},
+            {"target_num_containers": parse_number([("containers", text)], "containers", 0, server_cap, default=0)},
             server_cap=server_cap,
             origin=visit.origin,
         )
@@ -248,12 +249,6 @@ def scale(visit: Operator, uuid: Uuid, form: SentForm) -> Response:
     if action is None:
         return visit.go_to(f"/service/{uuid}/", "scaled")
     return visit.go_to(f"/action/{action.uuid}/")
-
-
-def _parse_target(text: str, server_cap: int) -> int:
-    if not text.isascii() or not text.isdigit() or len(text) > 9 or int(text) > server_cap:
-        raise InvalidInputError(f"type a number from 0 to {server_cap}, got {text[:50]!r}")
-    return int(text)
 
 
 def _act(visit: Visit, uuid: str, verb: Verb, *, override: bool = False) -> Response:

@@ -2,6 +2,7 @@
 
 import hmac
 import json
+import secrets
 import shlex
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -26,7 +27,7 @@ from tutumd.ports import Store
 from tutumd.web.auth import at_origin, check_origin
 from tutumd.web.body import read_body
 from tutumd.web.context import IS_UUID, WebContext, context
-from tutumd.web.pages.cookies import make_csrf, make_token, read_token, set_cookie
+from tutumd.web.pages.cookies import make_csrf, read_token, set_cookie
 from tutumd.web.pages.rendering import go_to, render
 
 PROXY = "proxy"
@@ -171,15 +172,14 @@ def _begin_proxy_session(request: Request, named: User) -> User:
     """
     web, token = context(request), read_token(request)
     if not token or web.store.session_user(sha256_hex(token)) is not None:
-        request.state.new_token = make_token()  # no session, or a session of another user
+        request.state.new_token = secrets.token_urlsafe(32)  # no session, or a session of another user
         return named
-    try:
+    # Another request of this browser may have done it in the meantime, or the disk is full.
+    with suppress(NotFoundError, UnavailableError):
         web.store.add_session(
             at_origin(request, named, Via.PAGE),
             NewSession(token_sha256=sha256_hex(token), expires=web.clock() + SESSION_LASTS),
         )
-    except (NotFoundError, UnavailableError):
-        pass  # another request of this browser did it in the meantime; or the disk is full
     return _find_session_user(request, named) or named
 
 
@@ -187,27 +187,19 @@ def begin_visit(request: Request) -> None:
     """Let the rendered page have forms: tie them to the browser's cookie, or set a cookie."""
     token = getattr(request.state, "new_token", "") or read_token(request)
     if not token:
-        request.state.new_token = token = make_token()
+        request.state.new_token = token = secrets.token_urlsafe(32)
     request.state.csrf = make_csrf(token, read_user_name(request))
 
 
 def make_session(request: Request, response: Response) -> NewSession:
     """Return a session to begin, with a new token, which replaces the browser's old token. Nothing is stored."""
-    token, before = make_token(), read_token(request)
+    token, before = secrets.token_urlsafe(32), read_token(request)
     set_cookie(request, response, token, int(SESSION_LASTS.total_seconds()))
     return NewSession(
         token_sha256=sha256_hex(token),
         expires=context(request).clock() + SESSION_LASTS,
         replaces=sha256_hex(before) if before else None,
     )
-
-
-def end_session(request: Request, response: Response) -> None:
-    """End the session of the request, if it has one."""
-    set_cookie(request, response, "", 0)  # the browser removes it
-    user = find_visitor(request)
-    if user is not None and user.access.session is not None:
-        context(request).store.end_sessions(user, user.access.session)
 
 
 class SignInNeededError(Exception):

@@ -16,8 +16,6 @@ from tutumd.ports import Run
 _MAX_BYTES = 1024 * 1024
 _MAX_PATHS = 500
 _TOLERANCE = timedelta(seconds=2)
-# Go's io/fs.FileMode: with any of these bits it is not a regular file.
-_IRREGULAR = 0x8F280000
 
 
 def copy_compose_files(api: DockerApi, old: InspectedContainer, new: InspectedContainer, run: Run) -> None:
@@ -62,7 +60,8 @@ def is_compose_file(stat: Json, created: datetime | None, started: datetime | No
     process wrote almost always has a fraction.
     """
     modified = parse_time(stat["mtime"])
-    if stat["mode"] & _IRREGULAR or modified is None or created is None or "." in stat["mtime"]:
+    # Go's io/fs.FileMode: with any of these bits it is not a regular file.
+    if stat["mode"] & 0x8F280000 or modified is None or created is None or "." in stat["mtime"]:
         return False
     return created - _TOLERANCE <= modified <= (started or modified) + _TOLERANCE
 

@@ -245,8 +245,15 @@ def _create(context: ActionContext, swap: Swap, old: InspectedContainer, body: M
 
 def _replacement_config(api: DockerApi, old: InspectedContainer, name: str, image: Json) -> dict[str, Any]:
     """Return the create request of a container that replaces `old`, from the image called `name`."""
-    sources, host_name = _volume_sources(api, old), api.facts().host_name
-    return {**replacement_config(old.raw, old.image or {}, image, sources, host_name), "Image": name}
+    # Compose writes the ID of a container into VolumesFrom, which is invalid after a redeploy of that container.
+    providers = {entry: api.container(entry.partition(":")[0]) for entry in old.host_config.get("VolumesFrom") or ()}
+    sources = {
+        entry: {mount["Destination"] for mount in provider.raw.get("Mounts") or ()}
+        for entry, provider in providers.items()
+        if provider is not None
+    }
+    config = replacement_config(old.raw, old.image or {}, image, sources, api.facts().host_name)
+    return {**config, "Image": name}
 
 
 def _is_unchanged(plan: RedeployPlan, own: _Containers, images: Mapping[str, Json]) -> bool:
@@ -258,16 +265,3 @@ def _is_unchanged(plan: RedeployPlan, own: _Containers, images: Mapping[str, Jso
         and images[planned.image]["Id"] == old.image_id
         for planned, old in zip(plan.own_swaps, own, strict=True)
     )
-
-
-def _volume_sources(api: DockerApi, old: InspectedContainer) -> dict[str, set[str]]:
-    """Return the entries of VolumesFrom whose containers exist, with the destinations that each provides.
-
-    Compose writes an ID into the entry, which is invalid after a redeploy of that container.
-    """
-    sources = ((entry, api.container(entry.partition(":")[0])) for entry in old.host_config.get("VolumesFrom") or ())
-    return {
-        entry: {mount["Destination"] for mount in source.raw.get("Mounts") or ()}
-        for entry, source in sources
-        if source is not None
-    }

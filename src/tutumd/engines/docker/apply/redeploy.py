@@ -179,9 +179,6 @@ class ComponentLocks:
         return min(common, default="")
 
 
-_CONCURRENCY = 8
-
-
 def start_containers(context: ActionContext, containers: Sequence[InspectedContainer]) -> Outcome:
     """Start the stopped containers; if one fails, stop the containers that this run has started."""
     run = context.run
@@ -245,7 +242,7 @@ def _start_all(
 
 def _stop_all(context: ActionContext, container_ids: Sequence[str]) -> str:
     """Stop several containers in parallel, since each may take its whole grace period; return the errors."""
-    with ThreadPoolExecutor(_CONCURRENCY) as pool:
+    with ThreadPoolExecutor(8) as pool:
         return join_sentences(*pool.map(partial(_stop, context.api, context.run), container_ids))
 
 

@@ -25,7 +25,6 @@ from tutumd.engines.dockerapi.failures import timed_out, translated
 from tutumd.engines.labels import Json
 from tutumd.errors import EngineRefusedError, EngineUnavailableError
 
-_IN_PARENTHESES = re.compile(r"\(([^)]*)\)")
 # Pause between attempts to inspect a failing container: each attempt may take as long as a call may.
 _RETRY_S = 60.0
 
@@ -97,10 +96,11 @@ class ContainerCache:
         images = self._api.known_images = dict[str, Json | None]()
         if self._enabled and not self._touched_images:  # otherwise an image may be gone, or have other names
             images.update({each.image_id: each.image for each in known.values() if each.image and not each.fault})
-        looked: dict[str, InspectedContainer | None] = {}
-        for container_id, entry in entries.items():
-            if container_id not in known or not listed_name(entry):
-                looked[container_id] = self._inspect(entry, images)
+        looked = {
+            key: self._inspect(entry, images)
+            for key, entry in entries.items()
+            if key not in known or not listed_name(entry)
+        }
         listed = {
             key: replace(known[key], name=listed_name(entry), status=str(entry.get("State")))
             for key, entry in entries.items()
@@ -175,11 +175,8 @@ class ContainerCache:
 def summarize(entry: Json) -> tuple[Any, ...]:
     """Return the parts of a list entry that differ after a change. The time in its status is excluded."""
     # `Up 2 minutes (healthy)`, `Exited (3) 2 days ago`.
-    remarks = _IN_PARENTHESES.findall(str(entry.get("Status", "")))
+    remarks = re.findall(r"\(([^)]*)\)", str(entry.get("Status", "")))
     return (tuple(entry.get("Names") or ()), entry.get("ImageID"), entry.get("State"), *remarks)
-
-
-_IRRELEVANT = ("exec", "top", "resize", "attach", "detach")
 
 
 def watch_events(client: Client, cache: ContainerCache, changed: Callable[[], None], stop: Event) -> None:
@@ -219,7 +216,7 @@ def _follow(
                 if stop.is_set():
                     break
                 latest = record.get("time", latest)
-                if not str(record.get("Action", "")).startswith(_IRRELEVANT):
+                if not str(record.get("Action", "")).startswith(("exec", "top", "resize", "attach", "detach")):
                     cache.invalidate(record)
                     changed()
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:

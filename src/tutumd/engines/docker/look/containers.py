@@ -11,9 +11,6 @@ from tutumd.engines.dockerapi.documents import digests_in, parse_time
 from tutumd.engines.labels import Json, own_labels, parse_reference
 from tutumd.errors import EngineRefusedError
 
-# Exit codes of a process that was asked to stop: its own choice, or SIGINT, SIGKILL, SIGTERM.
-_STOP_CODES = (0, 130, 137, 143)
-_NUMBER = re.compile("[0-9]{1,9}")
 # Maximum length in the store.
 _MAX_NAME = 255
 
@@ -77,7 +74,8 @@ class InspectedContainer:
         if self.status not in ("exited", "dead"):
             return False
         brings_back = self.policy.get("Name") in ("always", "unless-stopped")
-        return brings_back or (self.exit_code in _STOP_CODES and not self.oom_killed)
+        # Its own choice, or SIGINT, SIGKILL, SIGTERM.
+        return brings_back or (self.exit_code in (0, 130, 137, 143) and not self.oom_killed)
 
     @property
     def host_config(self) -> Json:
@@ -108,7 +106,7 @@ class InspectedContainer:
         project, service, number = (
             self.labels.get(f"com.docker.compose.{field}", "") for field in ("project", "service", "container-number")
         )
-        if not (is_name(project) and is_name(service) and _NUMBER.fullmatch(number)):
+        if not (is_name(project) and is_name(service) and re.fullmatch("[0-9]{1,9}", number)):
             return None
         return ComposePosition(project=project, service=service, number=int(number))
 

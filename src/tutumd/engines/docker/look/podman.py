@@ -16,8 +16,6 @@ from tutumd.engines.labels import NO_REGISTRY, Json
 
 _STATUS = {"configured": "created", "initialized": "created", "stopping": "running", "stopped": "exited"}
 _GENERATED_ANNOTATIONS = ("io.container.manager", "org.opencontainers.image.stopSignal", "org.systemd.property.")
-# As in `--network front:ip=10.0.0.2`.
-_ADDRESS = re.compile("[:,](ip6?|mac)=")
 _HEALTH_DEFAULTS = {"Interval": 30_000_000_000, "Timeout": 30_000_000_000, "Retries": 3}
 # Values of HostConfig fields that mean "not requested".
 _HOST_DEFAULTS: Mapping[str, tuple[Any, ...]] = {
@@ -83,8 +81,9 @@ def unkept_setting(details: Json) -> str:
     options = words[: -len(own)] if own and words[-len(own) :] == own else words
     for word, following in pairwise([*options, ""]):
         option, _, value = word.partition("=")
+        # `--ip 10.0.0.2`, or `--network front:ip=10.0.0.2`.
         if option in ("--ip", "--ip6", "--mac-address") or (
-            option in ("--network", "--net") and _ADDRESS.search(value or following)
+            option in ("--network", "--net") and re.search("[:,](ip6?|mac)=", value or following)
         ):
             return f"was created with {option} {value or following}"
     return ""

@@ -26,7 +26,6 @@ _TRUSTED_S = 5.0
 _SECOND_LOOK_S = 1.5
 # Number of log lines in a failure.
 TAIL_LINES = 50
-_MAX_CHECK_OUTPUT = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +162,7 @@ def assess(
         return ""
     if container.health == "unhealthy":
         checks: Any = container.raw["State"]["Health"].get("Log") or ({},)
-        output = str(checks[-1].get("Output", "")).strip()[-_MAX_CHECK_OUTPUT:]
+        output = str(checks[-1].get("Output", "")).strip()[-500:]
         return (
             Cause(f"it is unhealthy: {output}" if output else "it is unhealthy", ReasonCode.UNHEALTHY)
             if held_s >= doubt_s

@@ -11,11 +11,9 @@ from pathlib import Path
 from tutumd.engines.docker.look.containers import InspectedContainer, is_name
 from tutumd.engines.labels import IGNORE, SERVICE, is_true
 
-_SWAP_NAME = re.compile(r"(?P<name>.+)-tutum-(?P<role>next|prev)-(?P<run>[0-9a-f]{8})")
 _NO_NUMBER = 10**9
 # Maximum length in the store, including the prefix. The name of a container may be longer.
 _MAX_SELECTOR = 1_000
-_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 def next_name(name: str, run: str) -> str:
@@ -131,15 +129,16 @@ def run_of(name: str) -> str:
 
 
 def _swap_part(name: str, part: str) -> str:
-    swap_name = _SWAP_NAME.fullmatch(name)
+    swap_name = re.fullmatch(r"(?P<name>.+)-tutum-(?P<role>next|prev)-(?P<run>[0-9a-f]{8})", name)
     return swap_name[part] if swap_name else ""
 
 
 def _is_eligible(container: InspectedContainer, *, with_ignored: bool) -> bool:
     labels = container.labels
-    swarm = any(label.startswith("com.docker.swarm.") for label in labels)
     return not (
-        swarm or (is_true(labels.get(IGNORE)) and not with_ignored) or is_true(labels.get("com.docker.compose.oneoff"))
+        any(label.startswith("com.docker.swarm.") for label in labels)
+        or (is_true(labels.get(IGNORE)) and not with_ignored)
+        or is_true(labels.get("com.docker.compose.oneoff"))
     )
 
 
@@ -175,7 +174,7 @@ def _role(container: InspectedContainer) -> str:
 
 
 def _creation(container: InspectedContainer) -> datetime:
-    return container.created or _LONG_AGO
+    return container.created or datetime.min.replace(tzinfo=UTC)
 
 
 def _number(name: str, service: str, container: InspectedContainer) -> int:
@@ -187,15 +186,13 @@ def _number(name: str, service: str, container: InspectedContainer) -> int:
     return int(numbered[1]) if numbered else _NO_NUMBER
 
 
-# The engine mounts /etc/hostname from a folder that is named after the container: Docker from `containers/ID`, Podman
-# from `overlay-containers/ID/userdata`, where `overlay` is its storage driver.
-_HOSTNAME = re.compile(r"containers/([0-9a-f]{64})/(?:userdata/)?hostname /etc/hostname ")
-
-
 def find_self_container_id(mounts: Path = Path("/proc/self/mountinfo")) -> str | None:
     """Return the ID of the container of this process; None outside of a container."""
     with suppress(OSError):
-        if match := _HOSTNAME.search(mounts.read_text(errors="replace")):
+        mounted = mounts.read_text(errors="replace")
+        # The engine mounts /etc/hostname from a folder that is named after the container: Docker from `containers/ID`,
+        # Podman from `overlay-containers/ID/userdata`, where `overlay` is its storage driver.
+        if match := re.search(r"containers/([0-9a-f]{64})/(?:userdata/)?hostname /etc/hostname ", mounted):
             return match[1]
     return None
 

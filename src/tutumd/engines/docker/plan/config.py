@@ -39,10 +39,9 @@ def replacement_config(
     host["Mounts"] = carry_over_mounts(old, {path for paths in sources.values() for path in paths})
     # The command line wrote the old container's ID to this file. The engine refuses the request if the file exists.
     host.pop("ContainerIDFile", None)
-    labels = config.get("Labels") or {}
-    if COMPOSE_IMAGE in labels:
+    if COMPOSE_IMAGE in config["Labels"]:
         # docker/compose convergence.go mustRecreate: `up` re-creates a container if this label names another image.
-        config["Labels"] = {**labels, COMPOSE_IMAGE: new_image["Id"]}
+        config["Labels"][COMPOSE_IMAGE] = new_image["Id"]
     return {
         **config,
         "HostConfig": host,
