@@ -26,7 +26,6 @@ from tutumd.settings import Options, Settings, read_settings
 from tutumd.store.sql.sqlite_backup import check_database, copy_database
 
 STDOUT = "-"
-_NICE = 19
 _HEADROOM_BYTES = 1024 * 1024
 _LONGEST_PAUSE_S = 1.0
 _PAUSE_FOR_WORK = 3.0
@@ -50,7 +49,7 @@ def backup(target: str, options: Options) -> None:
     if target != STDOUT and not _may_replace(Path(target)):
         raise SettingsError(f"{target} exists and is not a tutumd backup: give another name")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # a half-written file is removed
-    os.nice(_NICE)  # with a lower priority than the server, whose calls must not wait
+    os.nice(19)  # with a lower priority than the server, whose calls must not wait
     final = Path(f"{source}.backup" if target == STDOUT else target)
     place = "standard output" if target == STDOUT else target
     lock, hint = settings.data_dir / "backup.lock", "another backup of this database is being written: wait for it"

@@ -20,7 +20,6 @@ _OPTION = re.compile(
     r"((?P<name>[a-z0-9][a-z0-9_.-]{0,62})=)?"
     r"((?P<local>local)|(?P<docker>docker|swarm)(:(?P<url>.*://.*)?)?|(?P<kubernetes>kubernetes)(:(?P<context>.*))?)"
 )
-_SOCKET = "unix:///var/run/docker.sock"
 _CONNECT_S = 1.0
 _ORPHAN_S = 5.0
 """Maximum time for which the worker of a killed server keeps its engines."""
@@ -115,7 +114,7 @@ def build(settings: Settings, stack: ExitStack, installation: str = "") -> dict[
 def _detect(settings: Settings) -> list[Spec]:
     docker, local = Spec(name="docker", kind="docker"), Spec(name="local", kind="local")
     try:
-        _try_connection(settings.docker_host or _SOCKET)
+        _try_connection(settings.docker_host or "unix:///var/run/docker.sock")
     except PermissionError:
         return [docker, local]  # the engine docker reports this to people until they grant the rights
     except OSError:

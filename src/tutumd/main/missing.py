@@ -12,7 +12,6 @@ _NEEDS = {
     "kubernetes": "the engine kubernetes needs",
     "notify": "a notification target of the kind apprise needs",
 }
-_ROOT = Path(__file__).parents[3]
 
 
 def tell_missing(module: str) -> str:
@@ -22,7 +21,7 @@ def tell_missing(module: str) -> str:
     return f"{_NEEDS[extra]} the package {package}, which is not installed: run {install_command(extra)}"
 
 
-def install_command(extra: str, prefix: Path = Path(sys.prefix), root: Path = _ROOT) -> str:
+def install_command(extra: str, prefix: Path = Path(sys.prefix), root: Path = Path(__file__).parents[3]) -> str:
     """Return the command that adds an extra to an environment, and removes nothing.
 
     Args:

@@ -20,7 +20,6 @@ from tutumd.store.tables import is_known
 
 STDIN = "-"
 _FAILED = "the backup was not restored"
-_SIDE_FILES = ("-wal", "-shm", "-journal")
 
 
 def restore(source: str, options: Options, *, force: bool) -> None:
@@ -110,7 +109,8 @@ def _set_aside(path: Path, stamp: str) -> list[Path]:
             if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
                 raise
         kept.append(_keep(path, stamp))
-    for end in _SIDE_FILES:  # of a database that is damaged or was deleted: they must not be applied to the new one
+    # Of a database that is damaged or was deleted: they must not be applied to the new one.
+    for end in ("-wal", "-shm", "-journal"):
         if (beside := Path(f"{path}{end}")).exists():
             kept.append(beside.rename(f"{path}.before-{stamp}{end}"))
     return kept

@@ -12,8 +12,6 @@ from tutumd.notifier.texts import page_links, shorten, write_body, write_title
 LIMIT_S = 30
 _COMMAND = (sys.executable, "-P", "-m", "tutumd.notifier.apprise_child")
 _KINDS = {Event.ACTION_FAILED: "failure", Event.ENGINE_DOWN: "failure", Event.TARGET_DISABLED: "warning"}
-_NO_ADMIN = "the target's owner is no admin any more: only admins may have targets of the kind apprise"
-_MISSING = "the notifier does not have the Python package apprise: install tutumd[notify]"
 
 
 class AppriseSender:
@@ -26,9 +24,15 @@ class AppriseSender:
 
     def send(self, claimed: ClaimedNotification) -> SendResult:
         if not claimed.target.owner_is_admin:
-            return SendResult(sent=False, error=_NO_ADMIN, is_final=True)
+            return SendResult(
+                sent=False,
+                error="the target's owner is no admin any more: only admins may have targets of the kind apprise",
+                is_final=True,
+            )
         if find_spec("apprise") is None:
-            return SendResult(sent=False, error=_MISSING)
+            return SendResult(
+                sent=False, error="the notifier does not have the Python package apprise: install tutumd[notify]"
+            )
         payload = claimed.notification.payload
         message = {
             "url": claimed.target.settings["url"],

@@ -29,7 +29,6 @@ DELAYS_S = (0, 5, 300, 1800, 2 * _HOUR, 5 * _HOUR, 10 * _HOUR, 14 * _HOUR, 20 * 
 JITTER = 0.1
 MAX_RETRY_AFTER_S = 24 * _HOUR
 _STORE_TRIES = 30
-_INTERNAL = "internal error: see the notifier's log"
 _log = structlog.get_logger(__name__)
 
 
@@ -119,7 +118,7 @@ class Notifier:
             return SendResult(sent=False, error=str(error))
         except Exception:
             _log.exception("sending failed unexpectedly", notification=claimed.notification.uuid)
-            return SendResult(sent=False, error=_INTERNAL)
+            return SendResult(sent=False, error="internal error: see the notifier's log")
 
     def _finish(self, claimed: ClaimedNotification, result: SendResult) -> None:
         notification = claimed.notification

@@ -15,7 +15,6 @@ from tutumd.notifier.outbound import Outbound, Response, UnreachableError
 from tutumd.notifier.texts import page_links, shorten, write_result
 
 GONE = 410
-_REDIRECTS = range(300, 400)
 
 
 class _HttpSender:
@@ -48,7 +47,7 @@ class _HttpSender:
         if 200 <= status < 300:
             return SendResult(sent=True, status=status)
         error = f"the receiver answered {status}"
-        if status in _REDIRECTS:
+        if 300 <= status < 400:
             error += ", a redirect: set the URL that it redirects to, because redirects are not followed"
         if status == GONE:
             error += ": it wants no more messages"

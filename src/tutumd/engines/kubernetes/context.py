@@ -78,7 +78,6 @@ class WorkloadContext:
 
 # The cluster gives up a Deployment by itself, with a reason: its limit must come first.
 _MARGIN_S = 30.0
-_PROBES = ("startupProbe", "readinessProbe")
 
 
 def report_progress(context: WorkloadContext, view: WorkloadView, new: Sequence[Pod], gone: int) -> None:
@@ -112,7 +111,7 @@ def limits_of(workload: Workload, *, is_pulling: bool = False, is_held: bool = F
 def replacement_s(workload: Workload) -> int:
     """Return how many seconds one pod may take to stop, and another pod to become available."""
     probes_s = max(
-        sum(_probe_s(each[name]) for name in _PROBES if each.get(name))
+        sum(_probe_s(each[name]) for name in ("startupProbe", "readinessProbe") if each.get(name))
         for each in workload.template["spec"]["containers"]
     )
     # Kubernetes: PodSpec, the default of terminationGracePeriodSeconds.

@@ -48,7 +48,6 @@ _STATES = {
     TaskPhase.STOPPING: ContainerState.STOPPING,
     TaskPhase.ENDED: ContainerState.STOPPED,
 }
-_STUCK = ("paused", "rollback_paused", "rollback_completed")
 
 
 def take_snapshot(view: ServiceView) -> ServiceSnapshot:
@@ -120,7 +119,7 @@ def _warnings(view: ServiceView) -> Iterator[str]:
     lost = sorted({task.slot for task in view.tasks if task.phase is TaskPhase.LOST})
     if lost:
         yield f"the nodes of these containers do not respond: {', '.join(lost)}"
-    if view.update_state in _STUCK:
+    if view.update_state in ("paused", "rollback_paused", "rollback_completed"):
         state = view.update_state.replace("_", " ")
         yield f"the last update of the service ended as {state}: {view.status.get('Message', '')}"
 
