@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic_core import from_json
+from pydantic import TypeAdapter
 
 from tutumd.application.admission.fields import HandlerField
 from tutumd.application.admission.json_checks import TEXTS_SCHEMA, join_texts, quote, split_texts
@@ -125,7 +125,7 @@ def read_texts(field: HandlerField, texts: Mapping[str, str]) -> Any:
     if value and value is not True:
         raise InvalidInputError(f"{field.name} is given twice: empty its JSON, or the other inputs")
     try:
-        document = from_json(text)
+        document = TypeAdapter(Any).validate_json(text)
     except ValueError:
         raise InvalidInputError(
             f"{field.name} must be JSON here: texts need double quotes, and no comma ends a list"
