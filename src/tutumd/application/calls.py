@@ -18,7 +18,6 @@ from tutumd.errors import (
     NOT_FOUND,
     USED_UP,
     ClosedError,
-    InvalidInputError,
     NotFoundError,
     SettingsError,
     UnavailableError,
@@ -29,7 +28,6 @@ from tutumd.ports import CallResult, Stored
 MAX_WAIT_S = 600
 
 _ATTEMPTS = 3
-_AMOUNT = re.compile(r"[1-9][0-9]{0,2}", re.ASCII)
 _PREFER_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,6})\"?\s*(?:$|[,;])", re.ASCII | re.IGNORECASE)
 _TOKEN_NUMBERS = struct.Struct(">QQQB")
 _MAX_CACHED = 2_000
@@ -189,9 +187,7 @@ def _refuse_closed(options: HandlerOptions, uses: int, address: str, now: dateti
 
 def parse_amount(text: str) -> int:
     """Return the number of containers to add. Raises InvalidInputError."""
-    if _AMOUNT.fullmatch(text) and int(text) <= MAX_AMOUNT:
-        return int(text)
-    raise InvalidInputError(f"amount must be 1 to {MAX_AMOUNT}, got {text[:20]!r}")
+    return check_range("amount", text, 1, MAX_AMOUNT)
 
 
 def parse_wait(query: str | None, prefer: str) -> int | None:
