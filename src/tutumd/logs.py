@@ -18,7 +18,8 @@ _SECRETS = (
 )
 
 
-_writes_json = False
+writes_json = False
+"""Whether programs read the log."""
 
 
 def redact(text: str) -> str:
@@ -36,8 +37,8 @@ def configure(level: str = "info", form: str = "text") -> None:
             them log the data that they send.
         form: `text` for people, or `json` for programs.
     """
-    global _writes_json
-    _writes_json = form == "json"
+    global writes_json
+    writes_json = form == "json"
     lowest = logging.getLevelNamesMapping()[level.upper()]
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -70,14 +71,6 @@ def configure(level: str = "info", form: str = "text") -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-
-
-def print_error(text: str) -> None:
-    """Print why this process ends: as a log line if programs read the log, else as a line for people."""
-    if _writes_json:
-        structlog.get_logger(__name__).critical(text)
-    else:
-        print(f"tutumd: {text}", file=sys.stderr, flush=True)  # noqa: T201 (not part of the log)
 
 
 def _redact_all(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -101,12 +101,9 @@ class CallMetrics:
         yield from self._batches.collect()
 
 
-class _Families(Collector):
-    def __init__(self, families: Iterable[Metric]) -> None:
-        self._families = list(families)
-
+class _Families(list[Metric], Collector):
     def collect(self) -> Iterable[Metric]:
-        return self._families
+        return self
 
 
 def render(calls: CallMetrics, figures: Figures | None, version: str, accept: str) -> tuple[bytes, str]:

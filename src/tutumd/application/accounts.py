@@ -23,7 +23,6 @@ KEY_PREFIX = "tutumd_"
 MIN_KEY_LENGTH = 20
 HINT_LENGTH = 12
 MAX_NAME_LENGTH = 50
-LINK_LASTS = timedelta(minutes=15)
 
 
 def authenticate(accounts: Accounts, user_name: str, key: str) -> User:
@@ -51,7 +50,7 @@ def store_key(accounts: Accounts, user_name: str, key: str, by: User | None = No
 def make_login_link(accounts: Accounts, user_name: str, now: datetime, by: User | None = None) -> str:
     """Return the path of a page that signs a user in once, within 15 minutes. Only a hash of the link is stored."""
     token = secrets.token_urlsafe(32)
-    accounts.add_login_link(user_name, sha256_hex(token), now + LINK_LASTS, by)
+    accounts.add_login_link(user_name, sha256_hex(token), now + timedelta(minutes=15), by)
     return f"/sign-in/link/{token}/"
 
 

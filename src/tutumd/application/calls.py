@@ -13,11 +13,11 @@ from tutumd.application.admission.evaluate import CallInput, VerdictKind, evalua
 from tutumd.application.admission.fields import DEFAULTS, HandlerOptions
 from tutumd.application.admission.filters import find_pushed
 from tutumd.application.admission.tags import choose_pushed_tag
+from tutumd.application.queries import check_range
 from tutumd.errors import (
     NOT_FOUND,
     USED_UP,
     ClosedError,
-    InvalidInputError,
     NotFoundError,
     SettingsError,
     UnavailableError,
@@ -28,11 +28,8 @@ from tutumd.ports import CallResult, Stored
 MAX_WAIT_S = 600
 
 _ATTEMPTS = 3
-_AMOUNT = re.compile(r"[1-9][0-9]{0,2}", re.ASCII)
-_WAIT = re.compile(r"[0-9]{1,4}", re.ASCII)
 _PREFER_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,6})\"?\s*(?:$|[,;])", re.ASCII | re.IGNORECASE)
 _TOKEN_NUMBERS = struct.Struct(">QQQB")
-_TAG_BYTES = 16
 _MAX_CACHED = 2_000
 _MAX_WITHOUT_OPTIONS = 100_000
 """An entry takes about 150 bytes. A call of a handler that is not cached costs a lookup: four times as much time."""
@@ -190,9 +187,7 @@ def _refuse_closed(options: HandlerOptions, uses: int, address: str, now: dateti
 
 def parse_amount(text: str) -> int:
     """Return the number of containers to add. Raises InvalidInputError."""
-    if _AMOUNT.fullmatch(text) and int(text) <= MAX_AMOUNT:
-        return int(text)
-    raise InvalidInputError(f"amount must be 1 to {MAX_AMOUNT}, got {text[:20]!r}")
+    return check_range("amount", text, 1, MAX_AMOUNT)
 
 
 def parse_wait(query: str | None, prefer: str) -> int | None:
@@ -206,9 +201,7 @@ def parse_wait(query: str | None, prefer: str) -> int | None:
         InvalidInputError: The parameter is not a whole number from 0 to 600.
     """
     if query is not None:
-        if _WAIT.fullmatch(query) and int(query) <= MAX_WAIT_S:
-            return int(query) or None
-        raise InvalidInputError(f"wait must be whole seconds from 0 to {MAX_WAIT_S}, got {query[:20]!r}")
+        return check_range("wait (in seconds)", query, 0, MAX_WAIT_S) or None
     match = _PREFER_WAIT.search(prefer)
     return min(int(match[1]), MAX_WAIT_S) or None if match else None
 
@@ -240,4 +233,4 @@ class StatusTokens:
 
     def _sign(self, content: bytes) -> bytes:
         # BLAKE2 with a key is a MAC (RFC 7693). Another algorithm would invalidate the tokens that callers hold.
-        return hashlib.blake2b(content, key=self._key, digest_size=_TAG_BYTES).digest()
+        return hashlib.blake2b(content, key=self._key, digest_size=16).digest()

@@ -15,7 +15,6 @@ from tutumd.model import NewHandler, Operation, Query, User
 from tutumd.model.groups import MAX_SERVICES, GroupSelector, OnFailure, Sequence
 from tutumd.ports import Store
 
-MAX_STACK = 255
 _SELECTORS = ("services", "stack", "match")
 GROUP_FIELDS = {name: field for name, field in FIELDS.items() if field.operation in (None, Operation.REDEPLOY)}
 """The handler fields that groups have."""
@@ -91,7 +90,7 @@ def parse_selector(
             return GroupSelector(image=check_text("match.image", fields.get("image"), MAX_GLOB))
         if kind == "services":
             return GroupSelector(services=_find_services(store, viewer, value))
-        return _find_stack(store, viewer, check_text("stack", value, MAX_STACK), engine)
+        return _find_stack(store, viewer, check_text("stack", value, 255), engine)
 
 
 def _find_services(store: Store, viewer: User, names: list[str]) -> tuple[str, ...]:

@@ -23,7 +23,6 @@ from tutumd.model.groups import GroupSelector
 from tutumd.ports import Store
 
 MAX_ENTRIES = 100
-MAX_GRACE_S = 30 * 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +137,7 @@ def rotate(store: Store, viewer: User, service_uuid: str, uuid: str, grace: obje
         InvalidInputError: `grace` is not a whole number from 0 to 30 days.
         NotFoundError: The viewer has no such handler.
     """
-    grace_s = check_number("grace", grace, 0, MAX_GRACE_S)
+    grace_s = check_number("grace", grace, 0, 30 * 86_400)
     return store.rotate_handler(viewer, service_uuid, uuid, now + timedelta(seconds=grace_s))
 
 
@@ -224,12 +223,6 @@ def _split_secrets(stored: Mapping[str, Any], document: Mapping[str, Any]) -> tu
     return (stored if needs_secrets(document["verify"]) else others), {}
 
 
-_BOTH = (
-    "filter has a branch and a tag, but a push is of a branch or of a tag, so no call would ever count."
-    " Create one handler for the branch and another one for the tag"
-)
-
-
 def list_contradictions(stored: Mapping[str, Any]) -> dict[str, str]:
     """Return a sentence for each contradiction in stored options that keeps all calls, or all intended calls, from
     counting.
@@ -241,7 +234,10 @@ def list_contradictions(stored: Mapping[str, Any]) -> dict[str, str]:
     # Only Bitbucket reports several branches and tags in one call, if they were pushed together.
     is_bitbucket = options.verify is not None and options.verify.preset == "bitbucket"
     if {"branch", "tag"} <= {each.kind for each in options.filter} and not is_bitbucket:
-        problems["filter"] = _BOTH
+        problems["filter"] = (
+            "filter has a branch and a tag, but a push is of a branch or of a tag, so no call would ever count."
+            " Create one handler for the branch and another one for the tag"
+        )
     return problems
 
 

@@ -4,7 +4,7 @@ notifications.
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tutumd.application import services
@@ -89,7 +89,7 @@ class TargetRules:
         """Return what `change` would change, or `create` would create if `uuid` is None. Nothing is stored."""
         before = None if uuid is None else self._store.target(self._viewer, uuid)
         after = self._check(self._resolve(document), before)
-        old, new = (self._fields(each) for each in (before or _start(after.kind, self._viewer, None), after))
+        old, new = (self._fields(each) for each in (before or _start(after.kind, self._viewer), after))
         changes = {name: value for name, value in new.items() if old[name] != value}
         if "settings" in changes:
             changes["settings"] = shown_settings(after)
@@ -182,11 +182,11 @@ def check_target(
     """
     given = check_fields("a notification target", document, NAMES)
     kind = _check_kind(given, viewer, before)
-    target = _start(kind, viewer, before)
+    target = before or _start(kind, viewer)
     for name, (attribute, check) in _fields(target, viewer).items():
         if name in given:
             with about(name):
-                value = getattr(_start(kind, viewer, None), attribute) if given[name] is None else check(given[name])
+                value = getattr(_start(kind, viewer), attribute) if given[name] is None else check(given[name])
             target = replace(target, **{attribute: value})
     if not target.name:
         with about("name"):
@@ -223,10 +223,8 @@ def _check_kind(given: Mapping[str, Any], viewer: User, before: Target | None) -
     return kind
 
 
-def _start(kind: TargetKind, viewer: User, before: Target | None) -> NewTarget:
-    """Return the target before the change, or one with the defaults."""
-    if before is not None:
-        return NewTarget(**{field.name: getattr(before, field.name) for field in fields(NewTarget)})
+def _start(kind: TargetKind, viewer: User) -> NewTarget:
+    """Return a target with the defaults."""
     chosen = (
         DEFAULT_EVENTS if viewer.is_admin else tuple(event for event in DEFAULT_EVENTS if event not in ADMIN_EVENTS)
     )

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from email.utils import parsedate_to_datetime
 
-from tutumd.application.admission.json_checks import check_storable
+from tutumd.application.admission.json_checks import check_choice, check_storable
 from tutumd.errors import InvalidInputError
 from tutumd.model import AuditEvent, AuditFilters, Query, Via
 
@@ -21,9 +21,6 @@ _LATEST = datetime(3000, 1, 1, tzinfo=UTC)
 
 MAX_LIMIT = 100
 DEFAULT_LIMIT = 25
-MAX_UNUSED_DAYS = 3650
-_MAX_OFFSET = 2**31
-_MAX_POSITION = 2**62
 
 SERVICE_FILTERS = frozenset({"uuid", "uuid__startswith", "name", "state", "stack", "stack__name", "reference"})
 CONTAINER_FILTERS = frozenset({"uuid", "uuid__startswith", "name", "state", "service", "service__stack__name"})
@@ -68,8 +65,8 @@ def parse_query(
         page: Names of the parameters that choose a page.
     """
     filters = parse_parameters(parameters, allowed | page)
-    limit = _check_range("limit", filters.pop("limit", str(DEFAULT_LIMIT)), 1, MAX_LIMIT)
-    offset = _check_range("offset", filters.pop("offset", "0"), 0, _MAX_OFFSET)
+    limit = check_range("limit", filters.pop("limit", str(DEFAULT_LIMIT)), 1, MAX_LIMIT)
+    offset = check_range("offset", filters.pop("offset", "0"), 0, 2**31)
     return Query(filters=filters, limit=limit, offset=offset)
 
 
@@ -83,7 +80,7 @@ def parse_unused(parameters: Iterable[tuple[str, str]], now: datetime) -> tuple[
     query = parse_query(parameters, frozenset({"unused_days"}))
     if "unused_days" not in query.filters:
         raise InvalidInputError("unused_days must be given: for how many days the handlers were not called")
-    days = _check_range("unused_days", query.filters["unused_days"], 0, MAX_UNUSED_DAYS)
+    days = check_range("unused_days", query.filters["unused_days"], 0, 3650)
     return now - timedelta(days=days) if days else None, query
 
 
@@ -101,14 +98,11 @@ def parse_audit_filters(given: Mapping[str, str]) -> AuditFilters:
     """
     texts = {name: given.get(name, "").strip() or None for name in AUDIT_FILTERS}
     check_storable("filters", "".join(filter(None, texts.values())))
-    for name, known in (("what", list(AuditEvent)), ("via", list(Via))):
-        if texts[name] is not None and texts[name] not in known:
-            raise InvalidInputError(f"{name} must be one of {', '.join(known)}, got {str(texts[name])[:50]!r}")
     until = _parse_day("until", texts["until"])
     return AuditFilters(
         user_name=texts["user"],
-        what=texts["what"],
-        via=Via(texts["via"]) if texts["via"] else None,
+        what=check_choice("what", texts["what"], tuple(AuditEvent)) if texts["what"] else None,
+        via=Via(check_choice("via", texts["via"], tuple(Via))) if texts["via"] else None,
         service_name=texts["service_name"],
         stack=texts["stack"],
         since=_parse_day("since", texts["since"]),
@@ -127,7 +121,7 @@ def parse_user(parameters: Iterable[tuple[str, str]]) -> str | None:
 def parse_number(parameters: Iterable[tuple[str, str]], name: str, low: int, high: int, *, default: int) -> int:
     """Return the number in the only parameter of a route. Raises InvalidInputError."""
     given = parse_parameters(parameters, frozenset({name}))
-    return _check_range(name, given.get(name, str(default)), low, high)
+    return check_range(name, given.get(name, str(default)), low, high)
 
 
 def parse_logs_query(parameters: Iterable[tuple[str, str]]) -> tuple[int, str, str]:
@@ -138,13 +132,13 @@ def parse_logs_query(parameters: Iterable[tuple[str, str]]) -> tuple[int, str, s
     # Not in UTC, where a date at the end of time may not exist.
     since = parse_date("since", given["since"]).isoformat() if "since" in given else ""
     after = given.get("after", "")
-    tail = _check_range("tail", given.get("tail", "1000" if after or since else "300"), 1, 10_000)
+    tail = check_range("tail", given.get("tail", "1000" if after or since else "300"), 1, 10_000)
     return tail, since, after
 
 
 def parse_position(parameters: Mapping[str, str], name: str) -> int | None:
     """Return the number at which a page of a list continues; None for the first page. Raises InvalidInputError."""
-    return _check_range(name, parameters[name], 0, _MAX_POSITION) if name in parameters else None
+    return check_range(name, parameters[name], 0, 2**62) if name in parameters else None
 
 
 def parse_date(name: str, text: str, *, forms: str = "a date") -> datetime:
@@ -202,7 +196,8 @@ def _parse_filter(name: str, value: str) -> str:
     return value
 
 
-def _check_range(name: str, text: str, low: int, high: int) -> int:
+def check_range(name: str, text: str, low: int, high: int) -> int:
+    """Return the number that a text of digits is. Raises InvalidInputError."""
     if text.isascii() and text.isdigit() and len(text) <= len(str(high)) and low <= int(text) <= high:
         return int(text)
     raise InvalidInputError(f"{name} must be a whole number from {low} to {high}, got {text[:30]!r}")

@@ -12,7 +12,6 @@ from tutumd.errors import AnswerTimeoutError, InvalidInputError, UnavailableErro
 from tutumd.model import Action, Availability, Origin, Plan, Service, ServiceImage, User, find_target
 from tutumd.ports import Store
 
-AVAILABILITY_TIMEOUT_S = 3.0
 NOT_ROLLED_BACK = (
     "Only the image is restored.",
     "Data in volumes, environment variables and the Compose file or manifest stay as they are now.",
@@ -60,7 +59,5 @@ def images(store: Store, viewer: User, uuid: str) -> list[tuple[ServiceImage, Av
     if found and not is_away:
         arguments = {"images": [asdict(image.wanted) for image in found]}
         with suppress(UnavailableError, AnswerTimeoutError, InvalidInputError):
-            available = services.ask_engine(store, service, "images", arguments, timeout_s=AVAILABILITY_TIMEOUT_S)[
-                "images"
-            ]
+            available = services.ask_engine(store, service, "images", arguments, timeout_s=3.0)["images"]
     return [(image, Availability(available.get(str(image.number), Availability.UNKNOWN))) for image in found]

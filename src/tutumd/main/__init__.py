@@ -1,5 +1,6 @@
 """The command `tutumd`: the only place that reads settings and builds objects."""
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -40,8 +41,9 @@ def told_errors() -> Iterator[None]:
     except TutumdError as error:
         text = str(error)
     text = escape(text)
-    if logs := sys.modules.get("tutumd.logs"):  # not loaded here: it is slow to import, and not always installed
-        logs.print_error(text)
+    # Not loaded here: it is slow to import, and not always installed.
+    if (logs := sys.modules.get("tutumd.logs")) and logs.writes_json:
+        logging.getLogger(__name__).critical(text)
     else:
         print(f"tutumd: {text}", file=sys.stderr, flush=True)
     raise SystemExit(1)

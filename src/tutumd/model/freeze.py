@@ -17,9 +17,7 @@ MAX_REASON_CHARS = 500
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _CLOCK = r"([01]\d|2[0-3]):[0-5]\d"
 _TIME = re.compile(rf"({'|'.join(_DAYS)}) {_CLOCK}|20\d\d-\d\d-\d\d([ T]{_CLOCK})?", re.ASCII)
-_FORMS = "a day and a time such as 'Fri 16:00', or a date such as '2026-12-24' or '2026-12-24 18:00'"
 _MINUTE, _WEEK = timedelta(minutes=1), timedelta(weeks=1)
-_MOST_MERGED = 20
 _zones = cache(available_timezones)
 
 
@@ -115,7 +113,7 @@ def find_freeze(windows: Iterable[FreezeWindow], now: datetime) -> Hold | None:
     """
     until, cause = now, None
     # Windows can cover the whole week: the end is then too early, and whoever waits for it looks again.
-    for _ in range(_MOST_MERGED):
+    for _ in range(20):
         ends = [(end, window) for window in windows if (end := frozen_until(window, until))]
         if not ends:
             break
@@ -169,4 +167,7 @@ def _read_field(field: str, text: str) -> datetime:
         return _read(text)
     except ValueError as error:
         with about(field):
-            raise InvalidInputError(f"{field} must be {_FORMS}, got {text[:100]!r}") from error
+            raise InvalidInputError(
+                f"{field} must be a day and a time such as 'Fri 16:00', or a date such as '2026-12-24' or"
+                f" '2026-12-24 18:00', got {text[:100]!r}"
+            ) from error

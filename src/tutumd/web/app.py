@@ -52,13 +52,16 @@ def create_app(context: WebContext, version: str) -> ASGIApp:
         default_response_class=errors.JsonResponse,
     )
     app.state.context = context
-    objects = (services.router, rollbacks.router, services.actions, services.containers, freeze.router)
     for router in (
         handlers.of_services,
         handlers.of_groups,
         handlers.router,
         handlers.of_calls,
-        *objects,
+        services.router,
+        rollbacks.router,
+        services.actions,
+        services.containers,
+        freeze.router,
         notifications.router,
         keys.router,
         server.router,
@@ -107,9 +110,7 @@ class _Front:
                     )
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope["path"]
-        if "//" in path:
-            path = _SLASHES.sub("/", path)
+        path = _SLASHES.sub("/", scope["path"])
         raw = scope.get("raw_path", b"").decode("latin-1")
         if path.startswith(f"{self._context.public_path}/api/"):
             path, raw = path.removeprefix(self._context.public_path), raw.removeprefix(self._context.public_path)

@@ -19,7 +19,6 @@ MAX_BODY = 1024 * 1024
 BODY_TIMEOUT_S = 30.0
 COMPLETE = "tutumd.complete"
 """Scope key: the complete body has been received, so that no timer is needed to read it (set by the fast path)."""
-_MAX_DRAINED = 16 * MAX_BODY
 _CLOSE = {"Connection": "close"}
 
 Model = TypeVar("Model")
@@ -59,7 +58,7 @@ async def _read(request: Request, *, keep: bool) -> bytes | None:
     size = 0
     async for chunk in request.stream():
         size += len(chunk)
-        if size > _MAX_DRAINED:
+        if size > 16 * MAX_BODY:
             break
         if keep and size <= MAX_BODY:
             chunks.append(chunk)

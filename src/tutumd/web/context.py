@@ -123,8 +123,7 @@ class WebContext:
 
     def read_origin(self, scope: Scope) -> Origin:
         """Return the sender of a request: the nearest address that is not a trusted proxy, and the user agent."""
-        client = scope.get("client")
-        address = client[0] if client else ""
+        address = (scope.get("client") or ("",))[0]
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         if address in self.trusted_proxies:
             forwarded = b",".join(value for name, value in headers if name == b"x-forwarded-for").decode("latin-1")

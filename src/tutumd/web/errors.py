@@ -122,7 +122,7 @@ def log_unforeseen(error: Exception) -> None:
 
 
 def render_failure(error: Exception) -> JsonResponse:
-    """Return the response to a call that raised an error."""
+    """Return the response to a request that raised an error."""
     if isinstance(error, errors.TutumdError) and not isinstance(error, errors.SettingsError):
         return error_response(*describe_error(error))
     log_unforeseen(error)
@@ -150,8 +150,7 @@ class LastResort:
         except asyncio.CancelledError:
             response = error_response(503, STOPPING)
         except Exception as error:  # noqa: BLE001 (the client gets a response whatever happened)
-            log_unforeseen(error)
-            response = error_response(500, INTERNAL)
+            response = render_failure(error)
         else:
             return
         if not has_started:

@@ -4,7 +4,6 @@ import asyncio
 import hmac
 from collections.abc import Callable, Sequence
 
-import anyio
 import anyio.to_thread
 
 from tutumd import metrics
@@ -15,8 +14,6 @@ from tutumd.model import Figures
 
 TIMEOUT_S = 4.0
 """How long a scrape waits for the database: less than Prometheus waits for a scrape."""
-
-_MAX_THREADS = 4
 
 
 class Scrapes:
@@ -45,7 +42,7 @@ class Scrapes:
         self._networks = networks
         self._reading: asyncio.Task[Figures | None] | None = None
         # Separate from the threads of the API, which may all wait for the same database.
-        self._threads = anyio.CapacityLimiter(_MAX_THREADS)
+        self._threads = anyio.CapacityLimiter(4)
 
     def is_open_to(self, authorization: str, address: str) -> bool:
         """Return whether a client may read the metrics, by its header and its address; empty: the address is

@@ -11,7 +11,7 @@ import structlog
 from tutumd.boottime import boottime_s
 from tutumd.errors import Cause, LeaseLostError, ReasonCode, UnavailableError
 from tutumd.model import Claim, ImageFacts, Phase, RunLimits, WantedImage
-from tutumd.ports import Queue, Renewal, Run
+from tutumd.ports import Queue, Renewal
 from tutumd.worker.trust import JournalSeal, check_request, trusted_image
 
 
@@ -80,7 +80,7 @@ T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 
 
-class LeasedRun(Run):
+class LeasedRun:
     """Run of tutumd.ports. The run measures the lease on a monotonic clock, which no change of the wall clock affects.
 
     Attributes:
@@ -116,7 +116,7 @@ class LeasedRun(Run):
         self._lease_end = claimed_at + lease.total_seconds() - LEASE_MARGIN_S
         self._subject = claim
         self._seal = seal
-        self._journal = seal.open(claim)
+        self.journal = seal.open(claim)
         self._began = claimed_at
         self._abandoned = Event()
 
@@ -144,17 +144,13 @@ class LeasedRun(Run):
         wanted = self._subject.action.image
         return wanted and trusted_image(wanted, self._subject.service, self._seal)
 
-    @property
-    def journal(self) -> Mapping[str, object]:
-        return self._journal
-
     def save(self, journal: Mapping[str, object]) -> None:
         """Store the journal. Retries within the lease while the database is unavailable."""
         self.check()
         save = self._queue.save_journal if self._subject is self.claim else self._queue.save_leftover
         sealed = self._seal.close(self._subject, journal)
         self.write(lambda: save(self.claim, sealed))
-        self._journal = dict(journal)
+        self.journal = dict(journal)
         self.check()  # the write may have taken longer than the lease
 
     def pulled_images(self) -> frozenset[str]:
@@ -181,11 +177,11 @@ class LeasedRun(Run):
     @contextmanager
     def clearing_up(self, leftover: Claim) -> Iterator[None]:
         """Act as the canceled run of an abandoned action while the block runs, under the lease of this run."""
-        self._subject, self._journal = leftover, self._seal.open(leftover)
+        self._subject, self.journal = leftover, self._seal.open(leftover)
         try:
             yield
         finally:
-            self._subject, self._journal = self.claim, self._seal.open(self.claim)
+            self._subject, self.journal = self.claim, self._seal.open(self.claim)
             self._deadlines = Deadlines(self._server_limits, self._monotonic)  # the cleanup is no progress
 
     def sleep(self, seconds: float) -> None:

@@ -123,9 +123,7 @@ NEEDS_KEYS = (MISSING_KEYS, f"token-{KeyFault.UNKNOWN_KID}")
 _FORM = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCII)
 _FORBIDDEN_HEADERS = ("jku", "x5u", "jwk", "crit")
 """Headers with which a token brings or names its own keys, or requires extensions."""
-_MAX_KID = 200
 _MAX_SECONDS = 2**33
-_MAX_CALLER_TEXT = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,7 +200,7 @@ def read_caller(payload: Mapping[str, Any]) -> Caller:
     """Return who called, by the claims of GitHub, Forgejo or GitLab."""
 
     def first(*names: str) -> str:
-        text = next((value for name in names if (value := _text_of(payload.get(name)))), "")[:_MAX_CALLER_TEXT]
+        text = next((value for name in names if (value := _text_of(payload.get(name)))), "")[:200]
         return text if text.isprintable() else "".join(filter(str.isprintable, text))
 
     return Caller(
@@ -236,7 +234,7 @@ def _check_header(header: Mapping[str, Any]) -> Iterator[Reason]:
         if name in header:
             yield Reason("token-header", (name,))
     kid = header.get("kid", "")
-    if not isinstance(kid, str) or len(kid) > _MAX_KID:
+    if not isinstance(kid, str) or len(kid) > 200:
         yield Reason("token-key-id", (quote(kid),))
 
 
@@ -268,7 +266,7 @@ def _check_claims(payload: Mapping[str, Any], claims: Mapping[str, tuple[str, ..
 
 def _check_times(payload: Mapping[str, Any], now: datetime) -> Iterator[Reason]:
     now_s, leeway_s = now.timestamp(), LEEWAY.total_seconds()
-    issued, expires, begins = (_seconds_of(payload.get(name, default)) for name, default in _TIMES)
+    issued, expires, begins = map(_seconds_of, (payload.get("iat"), payload.get("exp"), payload.get("nbf", 0)))
     if issued is None or expires is None or begins is None:
         yield Reason("token-times-malformed")
         return
@@ -279,9 +277,6 @@ def _check_times(payload: Mapping[str, Any], now: datetime) -> Iterator[Reason]:
     end = min(expires + leeway_s, issued + MAX_AGE.total_seconds())
     if now_s > end:
         yield Reason("token-expired", (_date_of(end), _date_of(now_s)))
-
-
-_TIMES = (("iat", None), ("exp", None), ("nbf", 0))
 
 
 def _seconds_of(value: object) -> int | None:

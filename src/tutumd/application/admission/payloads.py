@@ -14,8 +14,6 @@ from tutumd.model.calls import is_commit
 # Parsing a body of this size takes at most 30 ms and 10 MB. A GitHub push of 1,000 commits has 25,000 values.
 MAX_VALUES = 50_000
 
-_MAX_FORM_FIELDS = 1000
-_GITHUB_MAX_COMMITS = 2048
 _PING = Reason("ping")
 _EVENT_NAMES = ("x-github-event", "x-forgejo-event", "x-gitea-event", "x-gogs-event", "x-gitlab-event", "x-event-key")
 _HARBOR_PUSHES = ("push_artifact", "harbor.artifact.pushed")
@@ -129,14 +127,11 @@ def _parse_json(body: bytes) -> Any:
 
 def _parse_form(body: bytes) -> Any:
     try:
-        fields = dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_MAX_FORM_FIELDS))
+        fields = dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=1000))
     except ValueError:
         return None
-    if "payload" in fields:
-        document = _parse_json(fields["payload"].encode())
-        if isinstance(document, dict):
-            return document
-    return fields
+    document = _parse_json(fields.get("payload", "").encode())
+    return document if isinstance(document, dict) else fields
 
 
 def _event(headers: Headers) -> str:
@@ -207,7 +202,7 @@ def _paths(body: dict[str, Any], commits: list[dict[str, Any]]) -> tuple[str, ..
     totals = [body.get("total_commits_count"), body.get("total_commits")]
     total = max([value for value in totals if isinstance(value, int)], default=len(commits))
     lists = [commit.get(kind) for commit in commits for kind in ("added", "modified", "removed")]
-    if not any(isinstance(names, list) for names in lists) or not len(commits) >= total < _GITHUB_MAX_COMMITS:
+    if not any(isinstance(names, list) for names in lists) or not len(commits) >= total < 2048:
         return None
     names = (name for names in lists if isinstance(names, list) for name in names if isinstance(name, str))
     return tuple(dict.fromkeys(names))

@@ -15,7 +15,6 @@ MAX_BODY_BYTES = 16 * 1024
 MIN_SECRET_LENGTH = 8
 """Shorter secrets are not searched for within texts, because they would match by chance."""
 
-_MAX_LEFT_OUT = 20
 # Proxies repeat the URL of a call in headers. A handler's UUID is a password, and the user or query of a URL may be a
 # password, too.
 _CALL_PATH = re.compile(
@@ -56,7 +55,7 @@ def redact_call(
     if query:
         content["query"] = urlencode(stored_query)
     if left_out:
-        content["left_out"] = list(dict.fromkeys(left_out))[:_MAX_LEFT_OUT]
+        content["left_out"] = list(dict.fromkeys(left_out))[:20]
     return content
 
 

@@ -6,8 +6,7 @@ import json
 from dataclasses import replace
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Request
-from fastapi.responses import Response
+from fastapi import APIRouter, Depends, Path, Request, Response
 
 from tutumd.application import handlers as rules
 from tutumd.application.admission.evaluate import CallInput, Trial, explain, read_stored

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path
-from fastapi.responses import Response
+from fastapi import APIRouter, Path, Response
 
 from tutumd.application.handlers import ChangePlan
 from tutumd.application.notification_targets import TargetTest, shown_settings

@@ -64,11 +64,10 @@ async def scrape(web: Web, request: Request) -> Response:
         raise NotFoundError(
             "the metrics are closed: set TUTUMD_METRICS_TOKEN or TUTUMD_METRICS_ALLOW_FROM, see docs/how-to/observe.md"
         )
-    is_open = may_scrape(web, request)
-    if not is_open and web.scrapes.token:
-        text = "the metrics need a token: send Authorization: Bearer with the value of TUTUMD_METRICS_TOKEN"
-        raise HTTPException(401, text, {"WWW-Authenticate": "Bearer"})
-    if not is_open:
+    if not may_scrape(web, request):
+        if web.scrapes.token:
+            text = "the metrics need a token: send Authorization: Bearer with the value of TUTUMD_METRICS_TOKEN"
+            raise HTTPException(401, text, {"WWW-Authenticate": "Bearer"})
         raise ForbiddenError(
             "the metrics are not open to this address: see TUTUMD_METRICS_ALLOW_FROM, and TUTUMD_TRUSTED_PROXIES if a"
             " proxy forwards the request"

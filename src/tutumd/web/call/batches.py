@@ -6,7 +6,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from weakref import WeakValueDictionary
 
-import anyio
 import anyio.to_thread
 
 from tutumd.errors import NOT_FOUND, NotFoundError, UnavailableError
@@ -14,7 +13,6 @@ from tutumd.model import Call, EvaluationNeeded, HandlerPath
 from tutumd.ports import CallResult, Intake
 from tutumd.web.errors import log_unforeseen
 
-MAX_AT_ONCE = 2
 MAX_BYTES = 64 * 1024 * 1024
 SHARE = 4
 """The calls of one handler take at most this share of the room that the other handlers leave: a quarter."""
@@ -26,7 +24,7 @@ class HeavyWork:
 
     def __init__(self) -> None:
         self._bytes = Counter[HandlerPath]()
-        self._threads = anyio.CapacityLimiter(MAX_AT_ONCE)
+        self._threads = anyio.CapacityLimiter(2)
         self._turns = WeakValueDictionary[HandlerPath, asyncio.Lock]()
 
     async def run(self, path: HandlerPath, body_size: int, work: Callable[[], Call]) -> Call:

@@ -232,7 +232,6 @@ class CallEndpoint:
             needed: The store's current options; None: the cached options are sufficient.
         """
         context, path, address = self._context, received.handler_path, call_input.address
-        remembered = None
         if needed is None:
             remembered = context.admission_cache.recall(path)
         else:

@@ -50,8 +50,7 @@ def describe(handler: Handler) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Return headings, each with sentences: the effect of a handler, its callers, the calls that count, its limits."""
     options = public_options(handler)
     sentences: dict[str, list[str]] = {title: [] for title in (*GROUPS, *(each.group for each in FIELDS.values()))}
-    does = _OPERATIONS[handler.operation] if handler.service_uuid else _OF_GROUP
-    sentences[GROUPS[0]].append(does)
+    sentences[GROUPS[0]].append(_OPERATIONS[handler.operation] if handler.service_uuid else _OF_GROUP)
     for field in FIELDS.values():
         value = options[field.name]
         if value != field.json_default:

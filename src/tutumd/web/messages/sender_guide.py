@@ -41,7 +41,6 @@ WHAT_SENDERS_SEE = (
 """What a sender shows if its call does not arrive or is refused, and the cause."""
 
 _PRIVATE_NAMES = (".local", ".lan", ".internal", ".home.arpa", ".intranet", ".corp")
-_PIPELINES = {"github-actions": "github", "gitlab-ci": "gitlab", "forgejo-actions": "forgejo"}
 _SHOWN_BEFORE = "the secret that was shown when the handler was created"
 
 
@@ -74,8 +73,8 @@ def write_example(sender: Sender, handler: Handler, url: str, secret: str) -> st
         secret = secret or (_SHOWN_BEFORE if "verify" in handler.options else "")
         credential = snippets.ALERTMANAGER_CREDENTIAL.format(secret=json.dumps(secret)) if secret else ""
         return snippets.ALERTMANAGER.format(url=url, credential=credential)
-    if sender.key in _PIPELINES:
-        return snippets.write_job(_PIPELINES[sender.key], _describe(handler), url)
+    if sender.issuer:
+        return snippets.write_job(sender.issuer.value, _describe(handler), url)
     return write_call(handler, snippets.VARIABLE) if sender.key == "curl" else ""
 
 

@@ -3,7 +3,6 @@ last pages show what to enter at the sender, and the checks of its first call.
 """
 
 import secrets
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter
 from fastapi.responses import Response
@@ -105,8 +104,7 @@ def _show_form(
     issuers = [url for url, kind in visit.web.allowed_issuers.items() if kind == sender.issuer]
     proposal = propose(sender, service.image_name, {each.name for each in others if each.name}, issuers)
     if issuers and not visit.web.public_origin:
-        parts = urlsplit(start_of_urls(visit.request))
-        proposal["audience"] = f"{parts.scheme}://{parts.netloc}"
+        proposal["audience"] = start_of_urls(visit.request)
     placed = {_MADE_BY.get(name, name): text for name, text in list_errors(refused).items()}
     return visit.render(
         "connect_form.html",

@@ -15,7 +15,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tutumd.web.context import context
 
 _NAME = "tutumd_session"
-_OWN = re.compile(rb"(?:^|; *)((?:__Host-|__Secure-)?tutumd_session=[^;]*)")
+OWN_COOKIE = re.compile(rb"(?:^|; *)((?:__Host-|__Secure-)?tutumd_session=([^;]*))")
+"""A cookie of the dashboard in a header, and its token."""
+
 _MAX_BYTES = 16 * 1024  # of a header: a browser that sends more is signed out
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 
@@ -25,7 +27,7 @@ def keep_own_cookies(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes
     ms.
     """
     cookies = [value for name, value in headers if name == b"cookie" and len(value) <= _MAX_BYTES]
-    own = [cookie for value in cookies for cookie in _OWN.findall(value)][:4]
+    own = [cookie for value in cookies for cookie, _ in OWN_COOKIE.findall(value)][:4]
     return [header for header in headers if header[0] != b"cookie"] + [(b"cookie", cookie) for cookie in own]
 
 

@@ -28,11 +28,12 @@ _CALLS = 20
 @router.get("/groups/")
 def list_groups(visit: Reader) -> Response:
     """Show the visitor's groups."""
-    web = visit.web
-    found = web.store.handlers(visit.user, "", Query(limit=_MAX_GROUPS))
+    found = visit.store.handlers(visit.user, "", Query(limit=_MAX_GROUPS))
     return visit.render(
         "groups.html",
-        groups=[(each, describe_selector(each.selector), judge_handler(each, web.clock())) for each in found.objects],
+        groups=[
+            (each, describe_selector(each.selector), judge_handler(each, visit.web.clock())) for each in found.objects
+        ],
         has_more=found.total > _MAX_GROUPS,
         may_create=visit.user.may(Scope.OPERATE),
     )

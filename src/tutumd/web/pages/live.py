@@ -20,7 +20,7 @@ from tutumd.errors import UnavailableError
 from tutumd.ports import Store
 from tutumd.web.call.fast_path import Respond
 from tutumd.web.context import UUID, WebContext
-from tutumd.web.pages.cookies import SAFETY, SAFETY_HEADERS
+from tutumd.web.pages.cookies import OWN_COOKIE, SAFETY, SAFETY_HEADERS
 
 FRESH_S = 1.0
 """An older revision does not count, nor does its proof that a session still exists. A slow database is read less."""
@@ -55,7 +55,6 @@ _PATH = re.compile(
 """Addresses of pages that scripts refresh. Pages that query an engine are excluded: all others would wait with them."""
 CORNER = "/running/"
 """Address of the corner of unfinished actions, which each page has besides its own live part."""
-_SESSION = re.compile(rb"(?:^|; *)(?:__Host-|__Secure-)?tutumd_session=([^;]*)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,13 +154,13 @@ class LivePages:
         headers: dict[bytes, list[bytes]] = {}
         for name, value in scope["headers"]:
             headers.setdefault(name, []).append(value)
-        tokens = _SESSION.findall(b"; ".join(headers.get(b"cookie", ())))
-        if len(tokens) != 1:
+        cookies = OWN_COOKIE.findall(b"; ".join(headers.get(b"cookie", ())))
+        if len(cookies) != 1:
             return None
         # As for a rendered page, which checks the user that a proxy names.
         user = b",".join(headers.get(self._user_header, ())) if self._context.is_of_proxy(scope) else b""
         return Asked(
-            watched=(hashlib.sha256(tokens[0]).hexdigest(), match[1] or ""),
+            watched=(hashlib.sha256(cookies[0][1]).hexdigest(), match[1] or ""),
             page=(path, scope["query_string"], user),
             tag=b"".join(headers.get(b"if-none-match", ())),
             is_script=headers.get(b"hx-request") == [b"true"],

@@ -105,9 +105,7 @@ def agent(user_agent: str) -> str:
     """
     program = next((name for part, name in _PROGRAMS if part in user_agent), "")
     system = next((name for part, name in _SYSTEMS if part in user_agent), "")
-    if program and system:
-        return f"{program} on {system}"
-    return program or system or user_agent.partition(" ")[0][:40] or "unknown"
+    return " on ".join(filter(None, (program, system))) or user_agent.partition(" ")[0][:40] or "unknown"
 
 
 FILTERS: Mapping[str, Callable[..., Any]] = {

@@ -136,12 +136,13 @@ def describe_images(
     images: Sequence[ServiceImage], available: Mapping[int, Availability] | None = None, *, can_operate: bool
 ) -> dict[str, Any]:
     """Return the values for the list of images. `available` is None until the engine has been asked."""
-    is_target = [each for each in images if can_operate and each.is_verified and not each.is_same(images[0])]
     return {
         "images": images,
         "available": available,
         "availabilities": _AVAILABILITIES,
-        "restorable": {each.number for each in is_target},
+        "restorable": {
+            each.number for each in images if can_operate and each.is_verified and not each.is_same(images[0])
+        },
     }
 
 
@@ -267,8 +268,9 @@ def ask(visit: Visit, service: Service, question: Callable[[], Answer]) -> tuple
     """
     if service.gone_since is not None:
         return None, f"Engine {service.engine} does not show this service at present."
-    engine = next((each for each in visit.store.engines() if each.name == service.engine), None)
-    health = judge_engine(engine, visit.web.clock()) if engine else None
+    health = next(
+        (judge_engine(each, visit.web.clock()) for each in visit.store.engines() if each.name == service.engine), None
+    )
     if health is None or health.state in ("away", "no worker"):
         return (
             None,

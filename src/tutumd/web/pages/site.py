@@ -1,5 +1,6 @@
 """The dashboard as an application: its routes, and its errors as pages."""
 
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -108,11 +109,8 @@ def _show_error(request: Request, status: int, text: str, headers: dict[str, str
     if "text/html" not in request.headers.get("accept", ""):
         return error_response(status, text, headers)
     is_signed_out = False
-    try:
+    with suppress(errors.TutumdError):  # the database is unavailable, or the proxy names no user: the page says so
         is_signed_out = find_visitor(request) is None
-    except errors.TutumdError:
-        # The database is unavailable, or the proxy names no user: the page shows that error.
-        request.state.visitor = None
     text = _NOT_FOUND.get(text, text)
     response = render(
         request,
