@@ -220,13 +220,12 @@ def logs(store: Store, viewer: User, uuid: str, lines: int, after: Mapping[str, 
         UnavailableError: The engine cannot be reached.
         AnswerTimeoutError: No worker responded within 10 s.
     """
-    document: Any = ask_engine(store, store.service(viewer, uuid), "logs", {"lines": lines, "after": after})["logs"]
-    return Output(**document)
+    return Output(**ask_engine(store, store.service(viewer, uuid), "logs", {"lines": lines, "after": after})["logs"])
 
 
 def plan(store: Store, service: Service, image: WantedImage | None = None) -> Plan:
     """Return what a redeploy of a service would do now, or a rollback to an image. Raises as `logs` does."""
-    document: Any = ask_engine(store, service, "plan", {"image": asdict(image)} if image else {})["plan"]
+    document = ask_engine(store, service, "plan", {"image": asdict(image)} if image else {})["plan"]
     fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in document.items()}
     return Plan(**fields)
 
@@ -238,7 +237,7 @@ def ask_engine(
     arguments: Mapping[str, object],
     *,
     timeout_s: float = ENGINE_TIMEOUT_S,
-) -> Mapping[str, object]:
+) -> Mapping[str, Any]:
     """Store a request for the engine and return the worker's response. Raises as `logs` does."""
     request = store.add_request(service, kind, arguments)
     for _ in polls(store, timeout_s):

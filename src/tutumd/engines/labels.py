@@ -152,9 +152,6 @@ _KNOWN = {
 _WRITTEN = {ACTION, ACTION_TIMEOUT, INSTALLATION, STOPPED_REPLICAS, IMAGE_TAGGED, IMAGE_BASE, IMAGE_ROLLED_BACK}
 _MAX_SHOWN = 200
 _MAX_NAMES = 50
-# NAME:CONDITION:RESTART for each dependency, separated by commas (docker/compose, pkg/compose/create.go).
-_COMPOSE_AFTER = "com.docker.compose.depends_on"
-_TRUE = ("true", "1", "yes", "on")
 
 
 class Order(StrEnum):
@@ -246,7 +243,8 @@ def found_settings(containers: Sequence[Mapping[str, str]]) -> tuple[tuple[str, 
 
 def group_facts(labels: Mapping[str, str]) -> dict[str, Any]:
     """Return `ServiceFacts.part_of` and `after` of a service. `tutum.after` replaces the dependencies of Compose."""
-    after = labels[AFTER] if AFTER in labels else re.sub(":[^,]*", "", labels.get(_COMPOSE_AFTER, ""))
+    # Compose: NAME:CONDITION:RESTART for each dependency, separated by commas (docker/compose, pkg/compose/create.go).
+    after = labels.get(AFTER, re.sub(":[^,]*", "", labels.get("com.docker.compose.depends_on", "")))
     names = dict.fromkeys(filter(None, (name.strip()[:255] for name in after.split(","))))
     return {"part_of": labels.get(STACK, "").strip(), "after": tuple(names)[:_MAX_NAMES]}
 
@@ -288,7 +286,7 @@ def rollback_image(original: str, wanted: WantedImage) -> str:
 
 def is_true(value: str | None) -> bool:
     """Return whether a label's value means "on"."""
-    return (value or "").strip().lower() in _TRUE
+    return (value or "").strip().lower() in ("true", "1", "yes", "on")
 
 
 _NUMBER = "[0-9]{1,5}"

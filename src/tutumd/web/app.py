@@ -52,13 +52,16 @@ def create_app(context: WebContext, version: str) -> ASGIApp:
         default_response_class=errors.JsonResponse,
     )
     app.state.context = context
-    objects = (services.router, rollbacks.router, services.actions, services.containers, freeze.router)
     for router in (
         handlers.of_services,
         handlers.of_groups,
         handlers.router,
         handlers.of_calls,
-        *objects,
+        services.router,
+        rollbacks.router,
+        services.actions,
+        services.containers,
+        freeze.router,
         notifications.router,
         keys.router,
         server.router,

@@ -176,7 +176,7 @@ class FakeDocker:
             self.tagged = self.newest
         yield iter(()), None
 
-    def create_container_from_config(self, config: Mapping[str, Any], name: str) -> Json:
+    def create_container_from_config(self, config: Mapping[str, Any], name: str, platform: str) -> Json:
         self._tick(f"create {name}")
         self._check_free(name)
         raw = container(0xC000 + int(self.now), name, status="created", started=None, created=self.now)

@@ -254,9 +254,9 @@ def test_no_spare_is_kept_of_a_container_that_was_never_stopped() -> None:
 class MovingTag(FakeDocker):
     """An engine on which somebody moves the tag back just before a container is created."""
 
-    def create_container_from_config(self, config: Mapping[str, Any], name: str) -> Any:
+    def create_container_from_config(self, config: Mapping[str, Any], name: str, platform: str) -> Any:
         self.tagged = OLD
-        return super().create_container_from_config(config, name)
+        return super().create_container_from_config(config, name, platform)
 
 
 def test_a_tag_that_moves_before_the_container_is_created_changes_nothing() -> None:

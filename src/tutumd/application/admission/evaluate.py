@@ -68,10 +68,8 @@ def check_operation(options: HandlerOptions, operation: Operation) -> None:
 
 def write_public(options: HandlerOptions) -> dict[str, Any]:
     """Return all fields for the API, without secrets."""
-    document = {name: field.json_default for name, field in FIELDS.items()}
-    for field, value in _set_fields(options):
-        document[field.name] = (field.show or field.write)(value)
-    return document
+    defaults = {name: field.json_default for name, field in FIELDS.items()}
+    return defaults | {field.name: (field.show or field.write)(value) for field, value in _set_fields(options)}
 
 
 def write_stored(options: HandlerOptions, cipher: SecretCipher) -> dict[str, Any]:

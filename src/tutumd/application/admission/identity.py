@@ -266,7 +266,7 @@ def _check_claims(payload: Mapping[str, Any], claims: Mapping[str, tuple[str, ..
 
 def _check_times(payload: Mapping[str, Any], now: datetime) -> Iterator[Reason]:
     now_s, leeway_s = now.timestamp(), LEEWAY.total_seconds()
-    issued, expires, begins = (_seconds_of(payload.get(name, default)) for name, default in _TIMES)
+    issued, expires, begins = map(_seconds_of, (payload.get("iat"), payload.get("exp"), payload.get("nbf", 0)))
     if issued is None or expires is None or begins is None:
         yield Reason("token-times-malformed")
         return
@@ -277,9 +277,6 @@ def _check_times(payload: Mapping[str, Any], now: datetime) -> Iterator[Reason]:
     end = min(expires + leeway_s, issued + MAX_AGE.total_seconds())
     if now_s > end:
         yield Reason("token-expired", (_date_of(end), _date_of(now_s)))
-
-
-_TIMES = (("iat", None), ("exp", None), ("nbf", 0))
 
 
 def _seconds_of(value: object) -> int | None:

@@ -130,11 +130,8 @@ def _parse_form(body: bytes) -> Any:
         fields = dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=1000))
     except ValueError:
         return None
-    if "payload" in fields:
-        document = _parse_json(fields["payload"].encode())
-        if isinstance(document, dict):
-            return document
-    return fields
+    document = _parse_json(fields.get("payload", "").encode())
+    return document if isinstance(document, dict) else fields
 
 
 def _event(headers: Headers) -> str:

@@ -215,7 +215,6 @@ class DockerApi:
         }
         config["Labels"] = {**(body.get("Labels") or {}), **{label: value for label, value in creator.items() if value}}
         platform = foreign_part(body.get("Platform", ""), self.facts())
-        options = {"platform": platform} if platform else {}
         networks = dict(body["NetworkingConfig"]["EndpointsConfig"])
         mode = body["HostConfig"].get("NetworkMode")
         with changing(run, f"create the container {name}"):
@@ -225,7 +224,7 @@ class DockerApi:
             config["NetworkingConfig"] = {
                 "EndpointsConfig": {key: endpoint for key, endpoint in networks.items() if key not in later}
             }
-            created: str = self.client.create_container_from_config(config, name, **options)["Id"]
+            created: str = self.client.create_container_from_config(config, name, platform)["Id"]
         for network, endpoint in later.items():
             self._connect(created, network, endpoint, run)
         return created

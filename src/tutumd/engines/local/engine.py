@@ -304,13 +304,19 @@ _SHELL = Path("/bin/sh")
 def check_machine(subject: str, folder: Path, unreadable: Mapping[str, str]) -> Iterator[Finding]:
     """Yield the problems with the shell, the folder, its records and this user."""
     if not os.access(_SHELL, os.X_OK):
-        fix = "install a shell, or use the engine of the containers: --engine docker"
-        yield wrong(subject, f"{_SHELL} cannot be run: no service can start", fix)
+        yield wrong(
+            subject,
+            f"{_SHELL} cannot be run: no service can start",
+            "install a shell, or use the engine of the containers: --engine docker",
+        )
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         yield wrong(subject, f"{folder} is not writable for this user", "give it to the user that tutumd runs as")
     for service, problem in unreadable.items():
-        fix = f"restore {folder / service}, or remove it to give up the service"
-        yield wrong(subject, f"the record of the service {service} cannot be used: {problem}", fix)
+        yield wrong(
+            subject,
+            f"the record of the service {service} cannot be used: {problem}",
+            f"restore {folder / service}, or remove it to give up the service",
+        )
     if os.geteuid() == 0:
         yield warning(
             subject,

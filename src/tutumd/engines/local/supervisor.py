@@ -110,9 +110,10 @@ class Supervisor:
         self, record: ServiceRecord, container: ContainerRecord, leaders: Mapping[str, Identity]
     ) -> ServiceRecord:
         """Start a recorded container, unless an earlier server started it and died before recording that."""
-        process = leaders.get(container.id)
         try:
-            process = process or self.processes.launch(record, record.definition, record.variables, container)
+            process = leaders.get(container.id) or self.processes.launch(
+                record, record.definition, record.variables, container
+            )
         except SpawnError as error:
             _log.warning("container could not be restarted", service=record.uuid, reason=str(error))
             return self.folder.save(replace_container(record, replace(container, ended=self.clock())))

@@ -135,12 +135,11 @@ def _name_container(visit: Visit, uuid: str) -> str:
 
 def describe(action: Action) -> str:
     """Return what an action does, in a few words."""
-    what = verb(action.verb)
     if action.image is not None:
-        return f"{what} to image {action.image.number}"
-    if action.verb not in (Verb.SCALE, Verb.SCALEUP) or action.target is None:
-        return what
-    return f"{what} to {action.target}"
+        return f"{verb(action.verb)} to image {action.image.number}"
+    if action.verb in (Verb.SCALE, Verb.SCALEUP) and action.target is not None:
+        return f"{verb(action.verb)} to {action.target}"
+    return verb(action.verb)
 
 
 def list_buttons(action: Action, visitor: User) -> list[Button]:

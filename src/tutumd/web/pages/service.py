@@ -268,8 +268,9 @@ def ask(visit: Visit, service: Service, question: Callable[[], Answer]) -> tuple
     """
     if service.gone_since is not None:
         return None, f"Engine {service.engine} does not show this service at present."
-    engine = next((each for each in visit.store.engines() if each.name == service.engine), None)
-    health = judge_engine(engine, visit.web.clock()) if engine else None
+    health = next(
+        (judge_engine(each, visit.web.clock()) for each in visit.store.engines() if each.name == service.engine), None
+    )
     if health is None or health.state in ("away", "no worker"):
         return (
             None,

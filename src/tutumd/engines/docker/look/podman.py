@@ -15,7 +15,6 @@ from tutumd.engines.docker.plan.config import GENERATED_NAME
 from tutumd.engines.labels import NO_REGISTRY, Json
 
 _STATUS = {"configured": "created", "initialized": "created", "stopping": "running", "stopped": "exited"}
-_GENERATED_ANNOTATIONS = ("io.container.manager", "org.opencontainers.image.stopSignal", "org.systemd.property.")
 _HEALTH_DEFAULTS = {"Interval": 30_000_000_000, "Timeout": 30_000_000_000, "Retries": 3}
 # Values of HostConfig fields that mean "not requested".
 _HOST_DEFAULTS: Mapping[str, tuple[Any, ...]] = {
@@ -98,7 +97,7 @@ def _host_config(container: Json) -> dict[str, Any]:
     host["Annotations"] = {
         name: value
         for name, value in (host.get("Annotations") or {}).items()
-        if not name.startswith(_GENERATED_ANNOTATIONS)
+        if not name.startswith(("io.container.manager", "org.opencontainers.image.stopSignal", "org.systemd.property."))
     }
     networks = list((container.get("NetworkSettings") or {}).get("Networks") or {})
     if host.get("NetworkMode") == "bridge" and networks:
