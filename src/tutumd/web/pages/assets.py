@@ -5,8 +5,7 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-from fastapi import APIRouter, Request
-from fastapi.responses import Response
+from fastapi import APIRouter, Request, Response
 
 from tutumd.errors import NOT_FOUND, NotFoundError
 

@@ -4,8 +4,7 @@ last pages show what to enter at the sender, and the checks of its first call.
 
 import secrets
 
-from fastapi import APIRouter
-from fastapi.responses import Response
+from fastapi import APIRouter, Response
 
 from tutumd.application import handlers
 from tutumd.application.target_settings import make_secret as make_signing_secret

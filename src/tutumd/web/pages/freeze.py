@@ -1,7 +1,6 @@
 """The page of freeze windows: the windows that hold the visitor's services, and the form that creates one."""
 
-from fastapi import APIRouter
-from fastapi.responses import Response
+from fastapi import APIRouter, Response
 
 from tutumd.application import freeze_windows
 from tutumd.errors import TutumdError

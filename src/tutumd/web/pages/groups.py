@@ -1,7 +1,6 @@
 """Pages of groups: the list, a new group, a group with its calls, and the page of a call."""
 
-from fastapi import APIRouter
-from fastapi.responses import Response
+from fastapi import APIRouter, Response
 
 from tutumd.errors import TutumdError
 from tutumd.model import ActionState, Query, Scope

@@ -8,8 +8,7 @@ from shlex import quote
 from types import MappingProxyType
 from typing import Any
 
-from fastapi import APIRouter
-from fastapi.responses import Response
+from fastapi import APIRouter, Response
 
 from tutumd.application import handlers as rules
 from tutumd.application.admission.encryption import PlaceholderCipher

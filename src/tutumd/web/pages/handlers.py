@@ -3,8 +3,7 @@
 from contextlib import suppress
 from typing import Any
 
-from fastapi import APIRouter
-from fastapi.responses import Response
+from fastapi import APIRouter, Response
 
 from tutumd.application import handlers as rules
 from tutumd.application.admission.evaluate import CallInput, Trial, Verdict, explain, read_stored

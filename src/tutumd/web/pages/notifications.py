@@ -2,8 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends
-from fastapi.responses import Response
+from fastapi import APIRouter, Depends, Response
 
 from tutumd.application.notification_targets import ADMIN_EVENTS, shown_settings
 from tutumd.application.target_settings import FORGE_APIS, MASK, SETTINGS

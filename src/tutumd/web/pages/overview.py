@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from fastapi import APIRouter
-from fastapi.responses import Response
+from fastapi import APIRouter, Response
 
 from tutumd.application.public_url import judge_address
 from tutumd.model import ActionState, EngineInfo, Query, Scope, ServiceGroup

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 
-from fastapi import APIRouter
-from fastapi.responses import Response
+from fastapi import APIRouter, Response
 
 from tutumd.application import rollbacks as rules
 from tutumd.errors import ConflictError, InvalidInputError, TutumdError

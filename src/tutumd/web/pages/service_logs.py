@@ -5,8 +5,7 @@ from datetime import timedelta
 from functools import partial
 from urllib.parse import urlencode
 
-from fastapi import APIRouter
-from fastapi.responses import Response
+from fastapi import APIRouter, Response
 from starlette.datastructures import QueryParams
 
 from tutumd.application import services as rules
