@@ -57,10 +57,6 @@ _LIMITS = "Limits"
 GROUPS = (_EFFECT, _SENDER, _FILTER, _LIMITS)
 
 
-def _keep(value: Any) -> Any:
-    return value
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandlerField:
     """One field of a handler.
@@ -90,7 +86,7 @@ class HandlerField:
     group: str
     help: str
     parse: Callable[[Any], Any]
-    write: Callable[[Any], Any] = _keep
+    write: Callable[[Any], Any] = lambda value: value
     show: Callable[[Any], Any] | None = None
 
     @property

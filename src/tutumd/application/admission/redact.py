@@ -43,7 +43,9 @@ def redact_call(
     redacted_body = remove_secrets(body, verification.secrets if verification else ())
     left_out = [f"header {name.lower()[:100]}" for name, value in visible if contains_secret(value, secrets)]
     left_out += [
-        f"query parameter {_printable(name)}" for (name, _), stored in zip(named, is_stored, strict=True) if not stored
+        f"query parameter {''.join(char if char.isprintable() else '?' for char in name[:100])}"
+        for (name, _), stored in zip(named, is_stored, strict=True)
+        if not stored
     ]
     others = {
         "a query parameter": len(named) < len(query),
@@ -116,7 +118,3 @@ def _secret_forms(verification: Verification | None) -> list[str]:
     """Return the secrets as they are, and as they appear in a header, whose bytes are decoded as Latin-1."""
     secrets = verification.secrets if verification else ()
     return [form for secret in secrets for form in (secret, secret.encode().decode("latin-1"))]
-
-
-def _printable(name: str) -> str:
-    return "".join(char if char.isprintable() else "?" for char in name[:100])

@@ -12,7 +12,6 @@ from tutumd.engines.kubernetes.workloads import RESTARTED_AT, Kind, Workload, fi
 from tutumd.engines.labels import (
     IMAGE_ROLLED_BACK,
     IMAGE_TAGGED,
-    Json,
     describe_lasting_tag,
     describe_skip,
     original_image,
@@ -86,7 +85,9 @@ def _skip_unchanged(journal: RedeployJournal, workload: Workload) -> RedeployJou
     is_whole = journal.stopped or (journal.image_before is not None and is_finished(workload))
     if journal.image != workload.main["image"] or not is_whole:
         return journal
-    pulled = next((container for _, container in all_containers(workload.template) if _is_pulled(container)), None)
+    containers = (container for _, container in all_containers(workload.template) if "@" not in container["image"])
+    # Nodes check for a newer image at each start.
+    pulled = next((each for each in containers if each.get("imagePullPolicy", "Always") == "Always"), None)
     if pulled is not None:
         return replace(
             journal,
@@ -102,11 +103,6 @@ def _skip_unchanged(journal: RedeployJournal, workload: Workload) -> RedeployJou
         stage=Stage.FINISH,
         result=Result(success=True, reason=describe_skip(None if journal.stopped else journal.image_before)),
     )
-
-
-def _is_pulled(container: Json) -> bool:
-    """Return whether nodes check for a newer image at each start."""
-    return container.get("imagePullPolicy", "Always") == "Always" and "@" not in container["image"]
 
 
 def describe_plan(view: WorkloadView, journal: RedeployJournal, limits: RunLimits) -> Plan:

@@ -198,8 +198,7 @@ def _end_calls(connection: sa.Connection, now: datetime) -> set[str]:
         connection.execute(update.values(waits_for=left) if left else update.values(ended=now, state=state.value))
         if left is None:
             ended[group, of_call].append(seq)
-    told = [add_group_call(connection, numbers, now) for numbers in ended.values()]
-    return {ENDS}.union(*told) if ended else set()
+    return {ENDS}.union(*(add_group_call(connection, numbers, now) for numbers in ended.values())) if ended else set()
 
 
 _MAX_REASON_CHARS = 200

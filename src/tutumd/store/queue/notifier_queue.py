@@ -30,8 +30,8 @@ MAX_DEATHS = 10
 """Dead notifications in a row that disable a target."""
 MAX_FAILING = 4
 """Notifications that a notifier sends at the same time to targets whose last attempt failed: the others stay prompt."""
+# Minimum time between attempts to reach a target that has failed `outbox.PATIENCE` times in a row.
 PAUSE = timedelta(seconds=1)
-"""Minimum time between attempts to reach a target that has failed `outbox.PATIENCE` times in a row."""
 
 _ACTION_DELETED = "the action was deleted before the notification could be sent"
 _LONGEST_WAIT = timedelta(hours=27)

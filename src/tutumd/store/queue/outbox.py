@@ -29,10 +29,9 @@ NO_REVISION = (
     "no commit status is sent: neither a verified payload nor the image's label org.opencontainers.image.revision"
     " names a commit (40 or 64 hexadecimal digits)"
 )
+# Failed attempts in a row after which a target is tried once per second at most, and new notifications do not wake the
+# notifier: on a busy server, the attempts to reach a dead target would slow down calls and actions.
 PATIENCE = 5
-"""Failed attempts in a row after which a target is tried once per second at most, and new notifications do not wake the
-notifier: on a busy server, the attempts to reach a dead target would slow down calls and actions.
-"""
 _BLOCK = 500
 """The pending notifications of a target are counted once per so many numbers."""
 _ENGINE = "engine"

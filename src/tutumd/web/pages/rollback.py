@@ -7,7 +7,7 @@ from fastapi import APIRouter, Response
 
 from tutumd.application import rollbacks as rules
 from tutumd.errors import ConflictError, InvalidInputError, TutumdError
-from tutumd.model import Action, ActionState, Scope, Service, ServiceImage, Verb, find_target
+from tutumd.model import Scope, Service, ServiceImage, Verb, find_target
 from tutumd.web.pages.service import ask, describe_images, read_unfinished, render_service
 from tutumd.web.pages.service_buttons import command
 from tutumd.web.pages.visitors import Form, Operator, Reader, SentForm, ServiceOfPage, Uuid, Visit
@@ -75,7 +75,7 @@ def _show_rollback(visit: Visit, service: Service, typed: Form, refused: TutumdE
         not_restored=rules.NOT_ROLLED_BACK,
         plan=plan,
         missing=missing,
-        meets=_describe_meeting,
+        meetings=_MEETINGS,
         unfinished=read_unfinished(visit.store, visit.user, service.uuid),
         typed=typed,
         command=command("rollback", name, "--image", str(image.number)) if image else "",
@@ -90,11 +90,7 @@ def _find_target(service: Service, images: Sequence[ServiceImage], number: str) 
         return None, f"{str(error).removesuffix('.')}."
 
 
-def _describe_meeting(action: Action) -> str:
-    """Return what a rollback does with an action that has not ended."""
-    return _MEETINGS.get((action.verb, action.state is ActionState.PENDING), "the rollback waits for its end.")
-
-
+# What a rollback does with an action that is pending, or runs. It waits for the end of any other action.
 _MEETINGS = {
     (Verb.REDEPLOY, True): "the rollback cancels it.",
     (Verb.REDEPLOY, False): "the rollback cancels it, and begins when the redeploy has been undone.",

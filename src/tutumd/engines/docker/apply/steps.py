@@ -118,7 +118,7 @@ def backward_step(
         return SwapStep(verb="rename", container=old.id, name=swap.name)
     for step in reconnect_steps(old, swap.endpoints):
         return step
-    if not _is_same_policy(old.policy, swap.policy):
+    if any((old.policy.get(name) or none) != (swap.policy.get(name) or none) for name, none in NO_RESTART.items()):
         return SwapStep(verb="policy", container=old.id, policy=swap.policy)
     if swap.ran and not old.is_active:
         return SwapStep(verb="start", container=old.id)
@@ -166,10 +166,6 @@ def _aliased(swap: Swap) -> dict[str, Any]:
         for network, endpoint in without_default_bridge(swap.endpoints).items()
         if endpoint.get("Aliases")
     }
-
-
-def _is_same_policy(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
-    return all((first.get(field) or default) == (second.get(field) or default) for field, default in NO_RESTART.items())
 
 
 SETTLE_TRIES = 50
