@@ -172,9 +172,10 @@ class Client:
         """Yield the objects of a list. Each page is fetched when it is needed.
 
         Raises:
-            TutumApiError: As `send`, or the response is not a list.
+            TutumApiError: As `send`, or the response is not a list, or its pages do not end.
         """
         query: dict[str, FilterValue] = {"limit": 100, **(params or {})}
+        visited: set[str] = set()
         while True:
             body = self.send("GET", *segments, params=query).body
             if not isinstance(body, dict) or not isinstance(body.get("objects"), list):
@@ -183,6 +184,9 @@ class Client:
             next_page = (body.get("meta") or {}).get("next")
             if not next_page:
                 return
+            if next_page in visited:  # a proxy or cache may ignore the query
+                raise TutumApiError("the server's list does not end: it names the same next page twice")
+            visited.add(next_page)
             # Only the query is used: a response cannot direct the credentials to another host.
             query = dict(parse_qsl(urlsplit(next_page).query))
 

@@ -2,6 +2,7 @@
 
 import configparser
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -105,12 +106,10 @@ def source_of_environment(environment: Mapping[str, str]) -> Source:
 
 
 def read_file(path: Path) -> configparser.ConfigParser:
-    """Return the content of an INI file. A missing or unreadable file is empty."""
-    config = configparser.ConfigParser(interpolation=None)
-    try:
+    """Return the content of an INI file: what can be read of it. A missing file is empty."""
+    config = configparser.ConfigParser(interpolation=None, strict=False)
+    with suppress(OSError, UnicodeDecodeError, configparser.Error):
         config.read_string(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, configparser.Error):
-        config.clear()
     return config
 
 

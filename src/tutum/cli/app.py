@@ -47,6 +47,8 @@ def run(arguments: Sequence[str]) -> None:
     except TutumApiError as error:
         print("tutum:", printable(explain(error), keep="\n"), file=sys.stderr)
         sys.exit(API_ERROR_EXIT_CODE)
+    except KeyboardInterrupt:  # while the command is loaded, or a second Ctrl-C
+        sys.exit(130)
 
 
 def build(*, only: str | None = None) -> typer.Typer:

@@ -71,14 +71,14 @@ Body = Annotated[bytes, Depends(read_body)]
 def parse(body: bytes, kind: type[Model]) -> Model:
     """Return the value of a JSON body. Raises InvalidInputError."""
     try:
-        return TypeAdapter(kind).validate_json(body)
+        return TypeAdapter(kind).validate_json(body.removeprefix(b"\xef\xbb\xbf"))
     except ValidationError as error:
         problems = error.errors(include_url=False, include_context=False, include_input=False)
         if problems[0]["type"] == "extra_forbidden" and len(problems[0]["loc"]) == 1:
             name = str(problems[0]["loc"][0])
             known = suggest(name, TypeAdapter(kind).json_schema()["properties"])
             raise InvalidInputError(f"unknown field {quote(name)}: {known}") from None
-        raise InvalidInputError(describe_problem(problems)) from None
+        raise InvalidInputError(describe_problem(problems).replace("Invalid JSON", "the body must be JSON")) from None
 
 
 def queried(read: Callable[[list[tuple[str, str]]], object]) -> Any:

@@ -184,10 +184,11 @@ def test_a_service_shows_every_container_that_runs_and_warns_of_extras() -> None
 @pytest.mark.parametrize(
     "folder", ["/var/lib/docker/containers/{}", "/containers/storage/overlay-containers/{}/userdata"]
 )
-def test_the_container_is_found_by_its_mounts(tmp_path: Path, folder: str) -> None:
+@pytest.mark.parametrize("file", ["hostname", "hosts", "resolv.conf"])
+def test_the_container_is_found_by_its_mounts(tmp_path: Path, folder: str, file: str) -> None:
     (tmp_path / "mountinfo").write_text(
         "1 2 0:1 / / rw - overlay overlay rw\n"
-        f"3 2 8:1 {folder.format('ab' * 32)}/hostname /etc/hostname rw - ext4 /dev/sda1 rw\n"
+        f"3 2 8:1 {folder.format('ab' * 32)}/{file} /etc/{file} rw - ext4 /dev/sda1 rw\n"
     )
     assert find_self_container_id(tmp_path / "mountinfo") == "ab" * 32
 

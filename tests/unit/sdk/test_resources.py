@@ -25,6 +25,13 @@ def test_the_next_page_is_requested_from_the_same_server(api: FakeApi) -> None:
     assert str(api.requests[-1].url) == "http://tutum.test/api/v1/service/?offset=2"
 
 
+def test_pages_that_do_not_end_are_an_error(api: FakeApi) -> None:
+    pages = [{"objects": [], "meta": {"next": f"/api/v1/service/?offset={number}"}} for number in (1, 2, 1)]
+    api.script(httpx2.Response(200, json=page) for page in pages)
+    with pytest.raises(tutum.TutumApiError, match="does not end"):
+        tutum.Service.list()
+
+
 def test_objects_and_outcomes_can_be_members_of_a_set(api: FakeApi) -> None:
     first, second = tutum.Action(uuid="1"), tutum.Action(uuid="2")
     assert len({first, second, first}) == 2

@@ -8,7 +8,7 @@ import pytest
 
 import tutum
 from tests.unit.sdk.fake_api import FakeApi
-from tutum.auth import get_auth, save_credentials
+from tutum.auth import get_auth, remove_credentials, save_credentials
 from tutum.client import current_client
 from tutum.settings import Settings, Source, normal_base_url, settings_of, source_of_environment, source_of_file
 
@@ -108,6 +108,19 @@ def test_saved_credentials_are_private_and_leave_the_rest_of_the_file(home: Path
     assert (sorted(home.iterdir()), real.stat().st_mode & 0o777) == ([home / ".tutum", real], 0o600)
     assert "basic_auth" not in real.read_text()
     assert "[other]\nx = 1" in real.read_text()
+
+
+def test_a_file_with_a_wrong_line_keeps_its_entries_and_loses_its_credentials(home: Path) -> None:
+    file = home / ".tutum"
+    file.write_text(
+        "[other]\nx = 1\n[server]\nbase_url = http://h:1/api/v1/\n[auth]\nuser = a\nuser = b\napikey = key\n!\n"
+    )
+    save_credentials(user="bob", apikey="new", base_url=None)
+    assert current_client().settings == Settings(base_url="http://h:1/api/v1/", authorization="ApiKey bob:new")
+    assert "[other]\nx = 1" in file.read_text()
+    file.write_text("[auth]\nuser = a\nuser = b\napikey = key\n!\n")
+    assert remove_credentials() == (file, ["user", "apikey"])
+    assert "key" not in file.read_text()
 
 
 def test_credentials_that_cannot_be_saved_leave_no_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

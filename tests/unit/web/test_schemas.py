@@ -3,12 +3,17 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import pytest
+
 from tests.support.services import service_row
 from tutumd.application.admission.fields import FIELDS
+from tutumd.errors import InvalidInputError
 from tutumd.model import Autorestart, Definition, Handler, Operation, ServiceHold
+from tutumd.web.api import schemas
 from tutumd.web.api.handler_objects import HANDLER, show_handler
 from tutumd.web.api.objects import SERVICE
 from tutumd.web.api.schemas import HandlerIn
+from tutumd.web.body import parse
 
 
 def test_request_and_response_describe_every_handler_field() -> None:
@@ -59,3 +64,10 @@ def test_a_service_shows_its_hold() -> None:
         written = SERVICE.model_validate(service_row(engine="docker", selector="web", hold=held)).model_dump()
         fields = tuple(written[name] for name in ("is_held", "held_until", "hold_reason", "held_by"))
         assert fields == shown
+
+
+def test_a_body_may_begin_with_a_byte_order_mark_and_an_empty_one_is_named() -> None:
+    read = parse(b'\xef\xbb\xbf{"reason": "incident"}', schemas.HoldIn)
+    assert read.model_dump(exclude_unset=True) == {"reason": "incident"}
+    with pytest.raises(InvalidInputError, match="the body must be JSON"):
+        parse(b"", schemas.HoldIn)

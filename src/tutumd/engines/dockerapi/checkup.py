@@ -105,9 +105,10 @@ def _refusal(client: Client, request: Needed, absent: str) -> str | None:
     url = sdk._url(request.path.replace(_ABSENT, absent), versioned_api=True)
     with translated(f"send {request.words}"):
         response = client.request(request.method, url, params=request.query, json=request.body, timeout=_LIMIT_S)
+        if response.status_code not in _REFUSED:
+            return None
         try:
             sdk._raise_for_status(response)
         except docker.errors.APIError as error:
-            if response.status_code in _REFUSED:
-                return f"{response.status_code}: {' '.join(explanation(error).split())[:200]}"
-    return None
+            return f"{response.status_code}: {' '.join(explanation(error).split())[:200]}"
+    return str(response.status_code)

@@ -67,7 +67,9 @@ class Cluster:
         if workload is None:
             return None
         query = {"labelSelector": label_query(workload.spec.get("selector") or {})}
-        page = self._read(replace(on_collection("list", "pods", address.namespace), query=query)) or {}
+        page = self._read(replace(on_collection("list", "pods", address.namespace), query=query))
+        if page is None:
+            raise EngineUnavailableError(f"cannot list the pods of {address.words}: the API has no such list")
         pods = (read_pod(pod) for pod in page.get("items") or ())
         return WorkloadView(workload=workload, pods=tuple(pod for pod in pods if pod.owner == address))
 
@@ -88,7 +90,14 @@ class Cluster:
         objects: list[Json] = []
         query = {"limit": str(PAGE)}
         while True:
-            page = self._call(replace(request, query=query))
+            try:
+                page = self._call(replace(request, query=query))
+            except ExpiredError:
+                if "continue" not in query:
+                    raise
+                # The API has discarded the rest of the list: read it in one piece (client-go: tools/pager).
+                objects, query = [], {}
+                continue
             objects += page.get("items") or ()
             token = page["metadata"].get("continue")
             if not token:
@@ -174,7 +183,7 @@ class Cluster:
         }
         request = Request(verb="get", group="", resource="pods/log", namespace=namespace, name=pod, query=query)
         # 400: the container has not started, or has no previous instance.
-        return self._text(request, 400, 404)
+        return self._text(request, 400, 404) or ""
 
     def watch(self, kind: str, namespace: str, version: str) -> Any:
         """Open a watch and return the response, to be read by `events` and closed; it ends by itself after a while."""
@@ -229,12 +238,13 @@ class Cluster:
     def _find(self, request: Request) -> Json | None:
         text = self._text(request, 404)
         with translated(f"cannot {request.words}: the response is no JSON", (ValueError,)):
-            return json.loads(text) if text else None
+            return None if text is None else json.loads(text)
 
-    def _text(self, request: Request, *absent: int) -> str:
-        """Return the text of the response; empty for a status in `absent`."""
+    def _text(self, request: Request, *absent: int) -> str | None:
+        """Return the text of the response; None for a status in `absent`."""
         with closing(self._send(request, (_CONNECT_S, _READ_S), absent)) as response:
-            return "" if response.status in absent else read(response, request)
+            text = read(response, request)
+        return None if response.status in absent else text
 
     def _send(self, request: Request, limits_s: float | tuple[float, float], accepted: Collection[int] = ()) -> Any:
         """Send a request, with a total limit, or one limit for connecting and one for silence.

@@ -128,14 +128,17 @@ def _write_durably(path: Path, content: bytes) -> None:
 
 def rotate(path: Path, *, max_bytes: int = MAX_OUTPUT_BYTES) -> None:
     """Move the content to `PATH.1` if the file is larger than `max_bytes`."""
+    older = _older(path)
+    copy = older.with_name(f"{older.name}.new")
     try:
         if path.stat().st_size <= max_bytes:
             return
-        shutil.copyfile(path, _older(path))
+        shutil.copyfile(path, copy)
+        copy.replace(older)
     except FileNotFoundError:
         return  # its container is gone
     except OSError:
-        pass  # no room for the copy: emptying matters all the more
+        copy.unlink(missing_ok=True)  # no room for the copy: emptying matters all the more
     os.truncate(path, 0)
 
 

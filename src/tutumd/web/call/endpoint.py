@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from urllib.parse import parse_qsl
 
+import anyio.to_thread
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -77,7 +78,7 @@ class CallEndpoint:
             body = await read_body(Request(scope, receive))
             began = time.monotonic()
             call = self._make_call(scope, handler_path, containers)
-            call_input = self._make_input(scope, body, call.origin.address)
+            call_input = await self._parse(scope, body, call.origin.address)
             prefer = ",".join(value for name, value in call_input.headers if name == "prefer")
             wait_s = parse_wait(dict(call_input.query).get("wait"), prefer)
             call, result = await self._accept(call_input, call, needed)
@@ -102,7 +103,7 @@ class CallEndpoint:
 
     async def respond(self, scope: Scope, body: bytes, call: Call, first_result: CallResult) -> Response:
         """Return the response to a call that does not wait. `first_result` and errors are those of `accept`."""
-        call_input = self._make_input(scope, body, call.origin.address)
+        call_input = await self._parse(scope, body, call.origin.address)
         return render_result(self._context, *await self._accept(call_input, call, None, first_result))
 
     async def _look_up(self, scope: Scope, path: HandlerPath) -> EvaluationNeeded | None:
@@ -146,6 +147,11 @@ class CallEndpoint:
             origin=self._context.read_origin(scope),
             body_size=0,
         )
+
+    async def _parse(self, scope: Scope, body: bytes, address: str) -> CallInput:
+        if len(scope["query_string"]) <= 4096:
+            return self._make_input(scope, body, address)
+        return await anyio.to_thread.run_sync(self._make_input, scope, body, address)
 
     def _make_input(self, scope: Scope, body: bytes, address: str) -> CallInput:
         context, query = self._context, scope["query_string"].decode("latin-1")

@@ -70,7 +70,9 @@ def _with_time(archive: bytes, path: str, modified: datetime) -> bytes:
     """Return an archive with one file for the same path, with this time in whole seconds."""
     copy = io.BytesIO()
     with tarfile.open(fileobj=io.BytesIO(archive)) as source, tarfile.open(fileobj=copy, mode="w") as target:
-        (entry,) = source
+        entry = source.next()
+        if entry is None or not entry.isreg():
+            raise EngineRefusedError(f"cannot copy the inline file {path}: it is not a regular file")
         entry.name, entry.mtime = path.lstrip("/"), int(modified.timestamp())
         entry.pax_headers = {}
         target.addfile(entry, source.extractfile(entry))

@@ -17,7 +17,7 @@ import requests.exceptions
 import urllib3.exceptions
 
 from tutumd.engines.docker.api import DockerApi
-from tutumd.engines.docker.look.containers import InspectedContainer, listed_name, parse_entry
+from tutumd.engines.docker.look.containers import InspectedContainer, listed_name, parse_container, parse_entry
 from tutumd.engines.docker.look.services import base_name, group_by_service
 from tutumd.engines.docker.plan.constraints import find_dependents
 from tutumd.engines.dockerapi.connection import EVENTS_SILENCE_S, Client
@@ -79,7 +79,7 @@ class ContainerCache:
                 is_stale = self._is_stale or not self._enabled
                 self._is_stale = not self._enabled
             try:
-                return self._refresh({} if is_stale else self._unaffected(images), touched)
+                return self._refresh(self._with_images({} if is_stale else self._containers, images), touched)
             except BaseException:
                 self._is_stale = True
                 raise
@@ -156,8 +156,10 @@ class ContainerCache:
                 images.setdefault(entry["ImageID"], self._api.image(entry["ImageID"]))
             return parse_entry(entry, images.get(entry["ImageID"]), str(error))
 
-    def _unaffected(self, touched: set[str]) -> Mapping[str, InspectedContainer]:
-        """Return the known containers without those of the images that events named by ID or by name.
+    def _with_images(
+        self, known: Mapping[str, InspectedContainer], touched: set[str]
+    ) -> Mapping[str, InspectedContainer]:
+        """Return containers with the current documents of the images that events named by ID or by name.
 
         An image whose name moved is affected as well: its document still has the name.
         """
@@ -165,10 +167,16 @@ class ContainerCache:
         for reference in touched:
             with suppress(EngineRefusedError):
                 changed.add(str((self._api.image(reference) or {}).get("Id")))
+        images: dict[str, Json | None] = {}
+        for image_id, image in {each.image_id: each.image for each in known.values() if not each.fault}.items():
+            if image_id in changed or not touched.isdisjoint((image or {}).get("RepoTags") or ()):
+                with suppress(EngineRefusedError):
+                    images[image_id] = self._api.image(image_id)
         return {
-            key: each
-            for key, each in self._containers.items()
-            if each.image_id not in changed and touched.isdisjoint((each.image or {}).get("RepoTags") or ())
+            key: parse_container(each.raw, images[each.image_id])
+            if each.image_id in images and not each.fault
+            else each
+            for key, each in known.items()
         }
 
 

@@ -189,10 +189,10 @@ def _number(name: str, service: str, container: InspectedContainer) -> int:
 def find_self_container_id(mounts: Path = Path("/proc/self/mountinfo")) -> str | None:
     """Return the ID of the container of this process; None outside of a container."""
     with suppress(OSError):
-        mounted = mounts.read_text(errors="replace")
-        # The engine mounts /etc/hostname from a folder that is named after the container: Docker from `containers/ID`,
-        # Podman from `overlay-containers/ID/userdata`, where `overlay` is its storage driver.
-        if match := re.search(r"containers/([0-9a-f]{64})/(?:userdata/)?hostname /etc/hostname ", mounted):
+        text = mounts.read_text(errors="replace")
+        # The engine mounts these files, unless the user does, from a folder that is named after the container: Docker
+        # from `containers/ID`, Podman from `overlay-containers/ID/userdata`, where `overlay` is its storage driver.
+        if match := re.search(r"containers/([0-9a-f]{64})/(?:userdata/)?(hostname|hosts|resolv\.conf) /etc/\2 ", text):
             return match[1]
     return None
 
