@@ -3,6 +3,7 @@
 import difflib
 import os
 import re
+import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -292,6 +293,8 @@ def _read_secret(name: str) -> str:
     if os.environ.get(variable):
         raise SettingsError(f"{variable} and {variable}{FILE_SUFFIX} are both set: unset one of them")
     try:
+        if not stat.S_ISREG(Path(path).stat().st_mode):  # a read from a pipe or a device may never end
+            raise SettingsError(f"{variable}{FILE_SUFFIX}: {path} must be a regular file")
         line = Path(path).read_text("utf-8-sig", "replace").rstrip("\n")
     except OSError as error:
         raise SettingsError(

@@ -114,13 +114,14 @@ def examine(options: Options) -> Iterator[Finding]:
         "set TUTUMD_SECRET_KEY, or restore secret.key, to the key that was used",
     )
     if contents:
-        for findings in (
-            stored_findings.check_workers(contents),
-            stored_findings.check_notifications(contents),
-            stored_findings.check_issuers(contents),
-            stored_findings.check_calls(settings, contents),
-        ):
-            yield from _guarded(DATABASE, findings)
+        stored = {
+            stored_findings.WORKER: stored_findings.check_workers(contents),
+            stored_findings.NOTIFIER: stored_findings.check_notifications(contents),
+            stored_findings.ISSUERS: stored_findings.check_issuers(contents),
+            stored_findings.CALLS: stored_findings.check_calls(settings, contents),
+        }
+        for subject, findings in stored.items():
+            yield from _guarded(subject, findings)
     if settings.public_url or settings.trusted_proxies:
         yield from _guarded(SUBJECT, _check_public_url(settings.public_url))
 

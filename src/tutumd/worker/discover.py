@@ -8,16 +8,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 
 import structlog
 
 from tutumd.boottime import boottime_s
-from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdError
+from tutumd.errors import EngineRefusedError, EngineUnavailableError, TutumdError, UnavailableError
 from tutumd.model import EngineInfo
 from tutumd.ports import Engine, PartialDiscoveryError, Queue
 from tutumd.threads import Loop
-from tutumd.worker.parking import Parking
+from tutumd.worker.parking import PROBE_PAUSE_S, Parking
 from tutumd.worker.trust import JournalSeal
 
 _PAUSE_PER_PASS = 4.0
@@ -42,7 +42,7 @@ class Pauses:
         beat_s: Interval of the checks of the lease.
         reconnect_s: Pause before a broken event connection is restored.
         shortest_s, longest_s: Limits of the pause after a pass.
-        probe_s: Pause between two probes of a parked engine. A probe takes at most 5 s.
+        probe_s: Interval of the probes of a parked engine.
     """
 
     full_pass_s: float = 10.0
@@ -50,7 +50,7 @@ class Pauses:
     reconnect_s: float = 0.5
     shortest_s: float = 0.2
     longest_s: float = 1.0
-    probe_s: float = 1.0
+    probe_s: float = PROBE_PAUSE_S
 
 
 class Discovery:
@@ -84,7 +84,7 @@ class Discovery:
         self._seal = seal
         self._stop = Event()
         self._changed = Event()
-        self._held, self._released = Event(), Event()
+        self._held, self._released, self._reporting = Event(), Event(), Lock()
         self._lease_ends = self._next_pass = self._pass_s = 0.0
         self._is_well = self._is_standby = False
         if not engine.info.is_shared:
@@ -92,7 +92,7 @@ class Discovery:
             self._held.set()
         self._error: str | None = None
         self._reported: EngineInfo | None = None
-        self.parking = Parking(engine, self._stop, pauses.probe_s)
+        self.parking = Parking(engine, self._parking_changed, self._stop, pauses.probe_s)
         name = engine.info.name
         self._log = _log.bind(engine=name)
         self._threads = (
@@ -128,17 +128,21 @@ class Discovery:
             away=bool(reason),
         )
 
+    def _parking_changed(self, has_changed: bool) -> None:
+        self._queue.wake()
+        if has_changed and self._held.is_set():
+            self._changed.set()
+            try:
+                self._register()
+            except UnavailableError as error:  # the next pass will
+                self._log.warning("engine was not registered", error=str(error))
+
     def _keep_in_sync(self) -> None:
         if not self._hold():
             self._changed.clear()
         elif self._changed.is_set() or time.monotonic() >= self._next_pass:
             self._changed.clear()
             self._pass()
-        # A pass has found another error, or the engine was parked, or may be used again.
-        if not self._is_standby and self.info != self._reported:
-            info, self._reported = self.info, None
-            self._queue.register(self._worker, [info])
-            self._reported = info
         self._changed.wait(self._pauses.beat_s)
         self._stop.wait(min(max(self._pauses.shortest_s, _PAUSE_PER_PASS * self._pass_s), self._pauses.longest_s))
 
@@ -176,15 +180,8 @@ class Discovery:
         return is_held
 
     def _pass(self) -> None:
-        """Discover the engine, and log its error if that has changed."""
         began, self._is_well, self._next_pass = time.monotonic(), False, 0.0
-        error = self._sync()
-        if self._hold() and error != self._error:
-            if error:
-                self._log.warning("engine cannot be reached", error=error)
-            else:
-                self._log.info("engine is watched")
-            self._error = error
+        self._report(self._sync())
         if self._is_well:
             self._pass_s = time.monotonic() - began
             self._next_pass = time.monotonic() + (0.0 if self._error else self._pauses.full_pass_s)
@@ -206,6 +203,25 @@ class Discovery:
             self._changed.set()
         self._is_well = True
         return partial_error
+
+    def _report(self, error: str) -> None:
+        """Log the error of a pass if it has changed, and store the engine's health if others may not know it."""
+        if not self._hold():
+            return
+        if error and error != self._error:
+            self._log.warning("engine cannot be reached", error=error)
+        elif error != self._error:
+            self._log.info("engine is watched")
+        self._error = error
+        if self.info != self._reported:
+            self._register()
+
+    def _register(self) -> None:
+        """Store the engine's health: the last stored value is the latest, whichever thread reports it."""
+        with self._reporting:
+            info, self._reported = self.info, None
+            self._queue.register(self._worker, [info])
+            self._reported = info
 
     def _keep_watching(self) -> None:
         refusals: set[str] = set()

@@ -1,5 +1,6 @@
 """Parking: while an engine does not respond, its actions wait without a slot, and a cheap probe checks the engine."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from threading import Event, Lock, Thread
 
@@ -7,6 +8,9 @@ import structlog
 
 from tutumd.errors import EngineUnavailableError, Reason
 from tutumd.ports import Engine
+
+PROBE_PAUSE_S = 1.0
+"""Pause between two probes. A probe takes at most 5 s."""
 
 _log = structlog.get_logger(__name__)
 
@@ -19,11 +23,20 @@ class Parking:
         faults: Fault of its connection; empty if it is unknown.
     """
 
-    def __init__(self, engine: Engine, stop: Event, pause_s: float) -> None:
-        """Begin with an engine that responds. `stop` ends the probes when it is set."""
+    def __init__(
+        self, engine: Engine, on_change: Callable[[bool], None], stop: Event, pause_s: float = PROBE_PAUSE_S
+    ) -> None:
+        """Begin with an engine that responds.
+
+        Args:
+            on_change: Called when the engine is parked, and when it may be used again. The argument is False if it was
+                only suspected in between.
+            stop: Ends the probes when it is set.
+        """
         self.reason = ""
         self.faults: tuple[Reason, ...] = ()
         self._engine = engine
+        self._on_change = on_change
         self._stop = stop
         self._pause_s = pause_s
         self._lock = Lock()
@@ -53,8 +66,11 @@ class Parking:
             with self._lock:  # `suspect` has ended
                 was_parked, self.reason = bool(self.reason), reason
                 self._suspicion = reason
-            if was_parked != bool(reason):
+            has_changed = was_parked != bool(reason)
+            if has_changed:
                 _log.warning("engine is parked" if reason else "engine answers again", reason=reason)
+            if has_changed or not reason:
+                self._on_change(has_changed)
             if not reason:
                 return
             self._stop.wait(self._pause_s)

@@ -1,5 +1,6 @@
 """Settings from options and variables, and the engines that they name."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -152,7 +153,9 @@ def test_a_secret_in_a_variable_and_in_a_file_is_refused(monkeypatch: pytest.Mon
     ("make", "fault"),
     [
         (lambda path: None, "cannot be read: No such file or directory; name a file that this user can read"),
-        (Path.mkdir, "cannot be read: Is a directory; name a file that this user can read"),
+        (Path.mkdir, "must be a regular file"),
+        (os.mkfifo, "must be a regular file"),
+        (lambda path: path.symlink_to("/dev/zero"), "must be a regular file"),
         (lambda path: path.write_text(""), ONE_LINE),
         (lambda path: path.write_text(" \n\n"), ONE_LINE),
         (lambda path: path.write_text("hidden\nhidden\n"), ONE_LINE),

@@ -66,6 +66,7 @@ class FakeQueue:
         self.leftovers: list[Mapping[str, object]] = []
         self.survivals = 0
         self.renewal = Renewal.RENEWED
+        self.wakes = 0
         self._amounts = amounts
 
     def renew(self, claims: Sequence[tuple[Claim, bool]], *, lease: timedelta) -> Sequence[Renewal]:
@@ -84,7 +85,7 @@ class FakeQueue:
         self.leftovers.append(_unsealed(journal))
 
     def wake(self) -> None:
-        """Do nothing."""
+        self.wakes += 1
 
     def amounts(self, claim: Claim) -> tuple[tuple[int, int | None], ...]:
         return tuple((amount, None) for amount in self._amounts)

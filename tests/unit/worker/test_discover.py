@@ -110,6 +110,7 @@ def test_an_engine_that_discovery_finds_away_is_parked_until_it_answers() -> Non
         wait_until(lambda: "no answer" in queue.engine_errors, "the engine is parked")
         engine.probe_error = engine.discover_error = None
         wait_until(lambda: queue.engine_errors[-1] == "", "the engine is open again")
+        assert queue.wakes
 
 
 def test_an_engine_that_is_parked_while_its_error_is_stored_stays_parked_in_the_store() -> None:

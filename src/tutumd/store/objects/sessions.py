@@ -108,6 +108,7 @@ class SqlSessions(StorePart):
 
 def _begin(connection: sa.Connection, user: User, new: NewSession, now: datetime) -> int:
     access = user.access
+    connection.execute(sa.delete(sessions).where(sessions.c.expires <= now))
     # Of two sessions that begin at the same time, the second sees the first and ends the oldest.
     connection.execute(sa.select(users.c.uuid).where(users.c.uuid == user.uuid).with_for_update(key_share=True))
     before = connection.execute(_SELECT_USER.where(sessions.c.token_sha256 == new.replaces)).first()

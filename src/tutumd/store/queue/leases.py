@@ -361,19 +361,8 @@ is told of its start.
 """
 
 
-def read_claim(connection: sa.Connection, row: Row, service: Service, lease_now: datetime) -> Claim:
-    """Return the claim on the action of a row of `SELECT_WITH_LEFTOVER`, with the action to clean up before it."""
-    leftover = None
-    if row.leftover is not None:
-        left = connection.execute(select_actions(counts_deliveries=False).where(actions.c.uuid == row.leftover)).one()
-        leftover = Claim(
-            action=action_from(left),
-            service=service,
-            token=row.token,
-            attempts=0,
-            journal=left.journal,
-            is_cancel_requested=True,
-        )
+def claim_from(row: Row, service: Service, leftover: Claim | None, lease_now: datetime) -> Claim:
+    """Return the claim on the action of a row of `SELECT_WITH_LEFTOVER`."""
     return Claim(
         action=action_from(row),
         service=service,
@@ -384,4 +373,19 @@ def read_claim(connection: sa.Connection, row: Row, service: Service, lease_now:
         deaths=row.deaths,
         is_given_up=row.failing_since is not None and row.failing_since <= lease_now - GIVE_UP_AFTER,
         leftover=leftover,
+    )
+
+
+def read_leftover(connection: sa.Connection, row: Row, service: Service) -> Claim | None:
+    """Return the action to clean up before the claimed action of a row of `SELECT_WITH_LEFTOVER`."""
+    if row.leftover is None:
+        return None
+    left = connection.execute(select_actions(counts_deliveries=False).where(actions.c.uuid == row.leftover)).one()
+    return Claim(
+        action=action_from(left),
+        service=service,
+        token=row.token,
+        attempts=0,
+        journal=left.journal,
+        is_cancel_requested=True,
     )

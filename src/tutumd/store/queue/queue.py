@@ -146,10 +146,11 @@ class SqlQueue(SqlEngineSync, SqlDeliveryLog, Queue):
                 raise_revision(connection, service_uuid)
                 row = connection.execute(leases.SELECT_WITH_LEFTOVER, {"action_uuid": uuid}).one()
                 service = read_service(connection, None, service_uuid)
-                claim = leases.read_claim(connection, row, service, lease_now)
+                leftover = leases.read_leftover(connection, row, service)
                 if row.token == 1 and row.has_forges:
                     woken |= outbox.add_started(connection, uuid, now)
-            return claim
+            # After the commit: a row that cannot be mapped must not hold up the others.
+            return leases.claim_from(row, service, leftover, lease_now)
         return None
 
     def renew(self, claims: Sequence[tuple[Claim, bool]], *, lease: timedelta) -> Sequence[Renewal]:
@@ -268,7 +269,10 @@ class SqlQueue(SqlEngineSync, SqlDeliveryLog, Queue):
         # A request for a terminated service expires.
         live = sa.select(services.c.uuid).where(sa.not_(services.c.terminated))
         is_new = sa.and_(
-            requests.c.engine.in_(engine_names), sa.not_(requests.c.taken), requests.c.service_uuid.in_(live)
+            requests.c.engine.in_(engine_names),
+            requests.c.created > self._clock() - retention.MAX_REQUEST_AGE,  # nobody waits longer
+            sa.not_(requests.c.taken),
+            requests.c.service_uuid.in_(live),
         )
         if not self._database.fetch(sa.select(requests.c.uuid).where(is_new).limit(1)):
             return ()
