@@ -43,7 +43,7 @@ class ContainerRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desired:
-    """What a service is meant to run.
+    """The desired state of a service.
 
     Attributes:
         variables: Variables of the last redeploy, beside those of the definition. None removes a variable.
