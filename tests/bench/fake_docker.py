@@ -108,6 +108,7 @@ class FakeDocker:
 
 class _Server(ThreadingMixIn, UnixStreamServer):
     daemon_threads = True
+    request_queue_size = 128  # beyond it, connections are refused
     engine: FakeDocker
 
 

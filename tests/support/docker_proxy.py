@@ -54,6 +54,7 @@ def proxied(folder: Path, engine: str, answer: Answer = lambda path: None, other
 
 class _Server(ThreadingMixIn, UnixStreamServer):
     daemon_threads = True
+    request_queue_size = 128  # beyond it, connections are refused
     proxy: DockerProxy
 
 

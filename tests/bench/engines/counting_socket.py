@@ -13,6 +13,7 @@ _REQUEST = re.compile(rb"(?:^|\r\n)((?:GET|HEAD|POST|PUT|DELETE) /\S*) HTTP/1\.1
 
 class _Server(ThreadingMixIn, UnixStreamServer):
     daemon_threads = True
+    request_queue_size = 128  # beyond it, connections are refused
 
 
 @contextmanager

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import pytest
 import sqlalchemy as sa
 
-from tests.support.stores import ENGINE, MovedClock, is_postgres, snapshot
+from tests.support.stores import ENGINE, SHORT_LIMITS, MovedClock, is_postgres, snapshot
 from tutumd.errors import ConflictError
 from tutumd.model import Definition, EngineInfo
 from tutumd.store.queue.engine_sync import SYNC_BATCH
 from tutumd.store.queue.queue import SqlQueue
+from tutumd.store.sql import postgres
 from tutumd.store.sql.database import Database
 from tutumd.store.sql.wakeup import Wakeup
 from tutumd.store.store import SqlStore
@@ -111,7 +112,10 @@ def test_of_services_that_are_created_with_the_same_name_at_once_one_is(processe
 
 
 @pytest.mark.slow
-def test_a_look_that_meets_a_locked_service_is_repeated_and_stores_the_rest(processes: Processes) -> None:
+def test_a_look_that_meets_a_locked_service_is_repeated_and_stores_the_rest(
+    processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "LIMITS", SHORT_LIMITS)
     queue, other = processes.queues[0], processes.databases[1]
     # They are stored in batches.
     names = ["a-held", *(f"other-{number}" for number in range(SYNC_BATCH)), "z-free"]
