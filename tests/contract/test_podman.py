@@ -92,7 +92,8 @@ def test_a_container_is_replaced_as_a_fresh_run_would_make_it(clean_podman: Podm
         assert outcome.success, outcome
         new = inspected(bed, "web")["Id"]
         assert (outcome.image_before, outcome.image_after) == (before, after)
-        assert outcome.image_revision == "a" * 40
+        assert outcome.image is not None
+        assert outcome.image.revision == "a" * 40
         assert (outcome.containers_before, outcome.containers_after) == ((old,), (new,))
         assert redeploy(engine, "name:web", FakeRun(action_uuid="11111111-0000")).success
     for path in ("/data/x", "/anonymous/x", "/named/x"):

@@ -33,12 +33,15 @@ def test_redeploy_brings_the_pushed_image_and_loses_no_container(
     first = clean_bed.push("app", "v1")
     swarm.create(clean_bed, "web", APP, *settings)
     before, snapshot = swarm.spec(clean_bed, "web"), swarm.snapshot(swarm_engine, "web")
-    second = clean_bed.push("app", "v2")
+    labels = {"version": "v2", "org.opencontainers.image.revision": "a" * 40}
+    second = clean_bed.push("app", Image(version="v2", labels=labels))
     run = FakeRun()
     with Sampler(lambda: len(swarm.running(clean_bed, "web"))) as sampler:
         outcome = swarm_engine.redeploy(swarm.service("web"), run)
     assert (outcome.success, outcome.reason, outcome.rolled_back) == (True, "", False)
     assert (outcome.image_before, outcome.image_after) == (first, second)
+    assert outcome.image is not None
+    assert outcome.image.revision == "a" * 40
     assert set(outcome.containers_before) == {container.id for container in snapshot.containers}
     assert set(outcome.containers_after).isdisjoint(outcome.containers_before)
     assert swarm.running(clean_bed, "web") == ["v2", "v2"]

@@ -115,7 +115,6 @@ class Effect:
         image_before, image_after: `sha256:…`; None if unknown.
         image_tried: Digest of the image that a failed redeploy could not run; None if there was none.
         reason_code: A `ReasonCode`; empty if it succeeded or has not ended.
-        image_revision: Commit of the new image, from its label `org.opencontainers.image.revision`; None if unknown.
     """
 
     reason: str = ""
@@ -125,7 +124,6 @@ class Effect:
     image_before: str | None = None
     image_after: str | None = None
     image_tried: str | None = None
-    image_revision: str | None = None
     containers_before: tuple[str, ...] = ()
     containers_after: tuple[str, ...] = ()
 

@@ -13,7 +13,7 @@ from tests.contract.store.test_outbox import ALL, ON_POSTGRES, events, send_all
 from tests.support.stores import ORIGIN, StoreBed
 from tests.support.waiting import wait_until
 from tutumd.errors import ConflictError
-from tutumd.model import Claim, Handler, Outcome, Verb
+from tutumd.model import Claim, Handler, ImageFacts, Outcome, Verb
 from tutumd.model.notifications import (
     SendResult,
     TargetKind,
@@ -136,20 +136,20 @@ def test_a_redeploy_is_told_to_targets_of_each_kind(bed: StoreBed) -> None:
 
 
 @pytest.mark.parametrize(
-    ("verb", "image_revision", "expected", "is_explained"),
+    ("verb", "revision", "expected", "is_explained"),
     [
         (Verb.REDEPLOY, COMMITS[1], ["action.succeeded"], False),
-        (Verb.REDEPLOY, None, [], True),
+        (Verb.REDEPLOY, "", [], True),
         (Verb.REDEPLOY, "main", [], True),
         (Verb.STOP, COMMITS[1], [], False),
     ],
 )
 def test_without_a_payload_the_label_of_the_image_names_the_commit(
-    bed: StoreBed, verb: Verb, image_revision: str | None, expected: list[str], is_explained: bool
+    bed: StoreBed, verb: Verb, revision: str, expected: list[str], is_explained: bool
 ) -> None:
     add(bed, **FORGE)
     action = bed.store.submit(bed.admin, bed.service_uuid("web"), verb, target=None, origin=ORIGIN)
-    bed.queue.finish(bed.claimed(), Outcome(success=True, image_revision=image_revision), None)
+    bed.queue.finish(bed.claimed(), Outcome(success=True, image=ImageFacts(reference="app", revision=revision)), None)
     assert events(bed) == expected
     lines = [line.text for line in bed.store.log_lines(bed.admin, action.uuid, 0)]
     assert (outbox.NO_REVISION in lines) == is_explained

@@ -222,7 +222,7 @@ class SqlQueue(SqlEngineSync, SqlDeliveryLog, Queue):
                 store_snapshot(connection, service_uuid, snapshot, now=now, final=True)
             before = container_uuids(connection, service_uuid, outcome.containers_before, now)
             after = container_uuids(connection, service_uuid, outcome.containers_after, now)
-            revision = (outcome.image_revision or "").lower()
+            revision = outcome.image.revision.lower() if outcome.image else ""
             state, reason_code = action_totals.ending_of(outcome)
             leases.update_claimed(
                 connection,

@@ -72,14 +72,12 @@ def _containers(look: Callable[[str], InspectedContainer | None], swap: Swap) ->
 def _success_outcome(context: ActionContext, journal: RedeployJournal, sentences: Sequence[str]) -> Outcome:
     after = [swap.new or swap.old for swap in journal.own_swaps]
     first = context.last_seen(after[0])
-    image = image_facts(first) if first else None
     return Outcome(
         success=True,
         reason="; ".join(sentences),
         image_before=journal.digest_before,
         image_after=first.image_digest if first else journal.digest_tried,
-        image_revision=image.revision or None if image else None,
-        image=image,
+        image=image_facts(first) if first else None,
         containers_before=tuple(swap.old for swap in journal.own_swaps),
         containers_after=tuple(after),
     )
