@@ -133,6 +133,22 @@ def test_everything_that_a_process_started_ends_with_it(host: LocalHost, tmp_pat
     assert [pid for pid in started if is_alive(pid)] == []
 
 
+def test_the_end_of_a_container_affects_no_process_in_the_session_of_another(host: LocalHost, tmp_path: Path) -> None:
+    command = (
+        f"echo $TUTUM_CONTAINER_ID > {tmp_path}/$TUTUM_CONTAINER_NAME; "
+        f"if [ $TUTUM_CONTAINER_NAME = web-1 ]; then while ! [ -s {tmp_path}/web-2 ]; do sleep 0.02; done; "
+        f"TUTUM_CONTAINER_ID=$(cat {tmp_path}/web-2) sleep 1000 & fi; {SLEEP}"
+    )
+    engine = host.started(command, target=2)
+    ids = ("TUTUM_CONTAINER_ID", "TUTUM_CONTAINER_NAME")
+    wait_until(
+        lambda: len({tuple(map(each.get, ids)) for each in host.processes().values()}) == 3,
+        "a process of web-1 with the variable of web-2",
+    )
+    assert engine.scale(host.service(command), 1, host.run()).success
+    assert host.process_names() == ["web-1", "web-1"]
+
+
 @pytest.mark.parametrize("stopped", [False, True], ids=["it runs", "a signal has stopped it"])
 def test_a_process_has_time_to_end_by_itself(host: LocalHost, tmp_path: Path, stopped: bool) -> None:
     engine = host.engine(grace_s=120.0)

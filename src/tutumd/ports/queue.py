@@ -105,7 +105,10 @@ class Queue(Protocol):
         """Return the amounts that a SCALEUP adds, in order of arrival, each with its handler's cap."""
 
     def add_log_line(self, claim: Claim, text: str, phase: Phase | None = None) -> None:
-        """Add a line to the action's log, even after the lease is lost, because the line reports completed work."""
+        """Add a line to the action's log, even after the lease is lost, because the line reports completed work.
+
+        A loss of power may lose the lines since the last change of the action.
+        """
 
     def retry_later(self, claim: Claim, *, delay: timedelta, error: str) -> None:
         """Release an action that stays In progress and is due again after `delay`. Counts as an attempt."""

@@ -20,7 +20,6 @@ from tutumd.errors import Cause, ReasonCode, code_of
 from tutumd.model import Outcome, Phase, Plan, RunLimits, Service
 from tutumd.ports import Clock, Run
 
-POLL_S = 0.05
 TAIL_LINES = 50
 
 
@@ -179,7 +178,8 @@ class ChangeRunner:
                 return None
             if run.remaining_s() <= 0:
                 return _failure(unfinished(run, "the new processes were not stable yet"))
-            run.sleep(min(POLL_S, left_s))
+            self.processes.wait_exit([c.process for c in containers if c.process], left_s)
+            run.sleep(0)
 
     def _explain_exit(self, record: ServiceRecord, container: ContainerRecord) -> Outcome:
         exit_code = self.processes.exit_code(container.process) if container.process else None

@@ -6,12 +6,13 @@ Signals go through a pidfd whose identity was checked, so that a reused PID is n
 """
 
 import os
+import select
 import signal
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +29,7 @@ DEFAULT_ENVIRONMENT = {
     "LANG": "C.UTF-8",
 }
 POLL_S = 0.01
+WAIT_S = 0.1  # so that the caller soon notices that its action was canceled
 KILL_LIMIT_S = 5.0  # a process in an uninterruptible wait takes longer
 Leaders = Mapping[str, Identity | None]  # first processes by container ID; None: unknown whether any was started
 
@@ -84,6 +86,16 @@ class Processes:
         stat = self._read(identity)
         return stat is not None and stat.is_alive
 
+    def wait_exit(self, identities: Iterable[Identity], seconds: float) -> None:
+        """Wait until one of these processes has ended, for at most `seconds` and `WAIT_S`."""
+        poll = select.poll()
+        with ExitStack() as stack, suppress(ProcessLookupError):
+            for identity in identities:
+                pidfd = os.pidfd_open(identity.pid)
+                stack.callback(os.close, pidfd)
+                poll.register(pidfd, select.POLLIN)
+            poll.poll(1000 * min(seconds, WAIT_S))
+
     def is_of_this_boot(self, identity: Identity) -> bool:
         """Return whether the process was started after the last start of the machine."""
         return identity.boot_id == self._boot_id
@@ -126,8 +138,10 @@ class Processes:
             _send(stat, signal.SIGCONT)  # a stopped process receives SIGTERM only after it is continued
         deadline = time.monotonic() + grace_s
         while (left := self._members(leaders)) and time.monotonic() < deadline:
-            while time.monotonic() < deadline and any(self.is_running(self._identity(stat)) for stat in left):
-                pause(POLL_S)
+            for member in map(self._identity, left):
+                while self.is_running(member) and (left_s := deadline - time.monotonic()) > 0:
+                    self.wait_exit([member], left_s)
+                    pause(0)
         if left:
             left = self.kill(leaders, pause=pause)
         for leader in leaders.values():
@@ -149,13 +163,23 @@ class Processes:
     def _members(self, leaders: Leaders) -> tuple[Stat, ...]:
         entries = {_environment_entry(container_id) for container_id in leaders}
         sessions = {leader.pid for leader in leaders.values() if leader is not None and self._read(leader)}
-        # No member is older than its leader. The check saves reading the environment of most processes.
+        # No member is older than its leader, or in the session of another container. These checks save reading the
+        # environment of most processes.
         oldest = min((0 if leader is None else leader.start_ticks for leader in leaders.values()), default=0)
+        stats = tuple(procfs.live_processes())
+        other_leaders = {
+            container.process
+            for record in self._folder.records()
+            for container in record.all_containers
+            if container.id not in leaders
+        }
+        other_sessions = {stat.pid for stat in stats if self._identity(stat) in other_leaders}
         return tuple(
             stat
-            for stat in procfs.live_processes()
-            if stat.pid != os.getpid()
-            and stat.start_ticks >= oldest
+            for stat in stats
+            if stat.start_ticks >= oldest
+            and stat.pid != os.getpid()
+            and stat.session not in other_sessions
             and (stat.session in sessions or not entries.isdisjoint(procfs.read_environment(stat.pid)))
         )
 

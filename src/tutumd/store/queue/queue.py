@@ -188,7 +188,7 @@ class SqlQueue(SqlEngineSync, SqlDeliveryLog, Queue):
             return tuple(action_inputs.read(connection, claim.action.uuid))
 
     def add_log_line(self, claim: Claim, text: str, phase: Phase | None = None) -> None:
-        with self._database.write() as connection:
+        with self._database.write(is_synced=False) as connection:
             add_line(connection, claim.action.uuid, self._clock(), text, phase)
 
     def retry_later(self, claim: Claim, *, delay: timedelta, error: str) -> None:

@@ -127,7 +127,6 @@ def _prepare(connection: Any, _record: object) -> None:
     wait_until(lambda: execute(cursor, f"PRAGMA {_WAL}"), time.monotonic() + BUSY_TIMEOUT_S)
     for pragma in (
         _WAL,
-        "synchronous = FULL",
         # In pages of 4 KB: four times the default, so that pages that many calls change are checkpointed less often.
         "wal_autocheckpoint = 4000",
         f"cache_size = -{CACHE_KIB}",
@@ -187,13 +186,15 @@ class Turns:
 
     def begin(self, connection: sa.Connection) -> None:
         """Begin a transaction. A transaction that may write needs a turn, and waits until no other process writes."""
-        writes = connection.get_execution_options().get("write", False)
+        options = connection.get_execution_options()
+        writes = options.get("write", False)
         cursor: Any = connection.connection.cursor()
         # SQLite's own wait is for readers, which wait only while a process opens or closes the database.
         cursor.execute(f"PRAGMA busy_timeout = {0 if writes else int(BUSY_TIMEOUT_S * 1000)}")
         if not writes:
             connection.exec_driver_sql("BEGIN")
             return
+        cursor.execute(f"PRAGMA synchronous = {'FULL' if options['is_synced'] else 'NORMAL'}")
         gate_end = time.monotonic() + (GATE_TIMEOUT_S if self._gate_opens else 0.0)
         try:
             self._gate_opens = wait_until(self._enter_gate, gate_end)
