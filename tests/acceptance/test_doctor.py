@@ -169,7 +169,8 @@ def half_restore(path: Path) -> None:
     [
         (damage, "is damaged"),
         (replace_by_text, "cannot be used: it is damaged, or no SQLite database"),
-        (execute("UPDATE alembic_version SET version_num = '9999'"), "its schema, 9999, is of a newer tutumd"),
+        (execute("UPDATE alembic_version SET version_num = '9999'"), "has the schema 9999, and this tutumd"),
+        (execute("UPDATE alembic_version SET version_num = '0001'"), "was made by an unreleased version of tutumd"),
         (half_restore, "is half restored, and no server starts"),
     ],
 )

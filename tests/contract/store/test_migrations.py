@@ -190,7 +190,7 @@ def has_failed(caplog: pytest.LogCaptureFixture, times: int) -> bool:
     ("version", "told"),
     [
         ("0007", "made by an unreleased version of tutumd: export your handlers"),
-        ("9999", f"has the schema 9999, and this tutumd .* knows none after {HEAD}: .* Install the newer tutumd"),
+        ("9999", f"has the schema 9999, and this tutumd .* knows none after {HEAD}, .*: install the newer tutumd"),
     ],
 )
 def test_a_database_of_an_unreleased_or_newer_version_is_refused(database_url: str, version: str, told: str) -> None:

@@ -39,7 +39,7 @@ def upgrade(database: Database, *, from_older: bool = True, head: str = HEAD, sc
         UnavailableError: The database cannot be used.
     """
     with database.read() as connection:
-        version = _version(connection)
+        version = schema_version(connection)
     if version == head:
         return
     if version is not None:
@@ -68,7 +68,7 @@ def upgrade(database: Database, *, from_older: bool = True, head: str = HEAD, sc
 
 def _upgrade(connection: sa.Connection, head: str, scripts: Path) -> None:
     dialect_of(connection).begin_migration(connection)
-    version = _version(connection)
+    version = schema_version(connection)
     if version == head:
         return  # another process was faster
     if version is not None:
@@ -105,22 +105,30 @@ def run_migrations(connection: sa.Connection, scripts: Path = SCRIPTS) -> None:
     command.upgrade(config, "head")
 
 
-def _check_known(version: str, head: str) -> None:
-    """Raise SettingsError if no migration of this release created this schema."""
+def find_refusal(version: str, head: str = HEAD) -> tuple[str, str] | None:
+    """Return why no migration of this release created a schema, and what to do; None if one did."""
     if version.startswith("0"):  # checkouts before 0.1.0: `0001` and so on
-        raise SettingsError(
-            "the database was made by an unreleased version of tutumd: export your handlers with `tutum export` while"
-            " that version runs, then start this one with a new data folder or database"
+        return (
+            "the database was made by an unreleased version of tutumd",
+            "export your handlers with `tutum export` while that version runs, then start this one with a new data"
+            " folder or database",
         )
     if not is_known(version, head):
-        raise SettingsError(
-            f"the database has the schema {version}, and {_OURS} knows none after {head}: a newer tutumd or"
-            " another application uses it. Install the newer tutumd, or restore the backup that was made before the"
-            " upgrade; see UPGRADING.md"
+        return (
+            f"the database has the schema {version}, and {_OURS} knows none after {head}, so a newer tutumd or"
+            " another application uses it",
+            "install the newer tutumd, or restore the backup that was made before the upgrade; see UPGRADING.md",
         )
+    return None
 
 
-def _version(connection: sa.Connection) -> str | None:
+def _check_known(version: str, head: str) -> None:
+    if refusal := find_refusal(version, head):
+        raise SettingsError(": ".join(refusal))
+
+
+def schema_version(connection: sa.Connection) -> str | None:
+    """Return the revision of the stored schema; None if there is none."""
     if not sa.inspect(connection).has_table(_versions.name):
         return None
     return connection.execute(sa.select(_versions.c.version_num)).scalar()

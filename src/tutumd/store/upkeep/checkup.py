@@ -23,11 +23,11 @@ from tutumd.store.tables import (
     deliveries,
     engines,
     handlers,
-    is_known,
     issuers,
     notifications,
     targets,
 )
+from tutumd.store.tables.upgrade import find_refusal, schema_version
 
 DATABASE = "database"
 _CHECKED_BYTES = 500_000_000
@@ -110,24 +110,16 @@ def _check_file(connection: sa.Connection, path: Path) -> Finding:
 
 
 def _check_schema(connection: sa.Connection) -> Finding:
-    tables = sa.inspect(connection).get_table_names()
-    if not tables:
+    schema = schema_version(connection)
+    if schema is None:
+        if found := sa.inspect(connection).get_table_names():
+            text = f"it belongs to another application, with a table {found[0]!r}"
+            return wrong(DATABASE, text, "give tutumd a database of its own")
         return warning(DATABASE, "it is empty", "start tutumd, which creates its tables")
-    if "alembic_version" not in tables:
-        return wrong(
-            DATABASE,
-            f"it belongs to another application, with a table {tables[0]!r}",
-            "give tutumd a database of its own",
-        )
-    schema = str(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar())
     if schema == HEAD:
         return ok(DATABASE, f"its schema is that of this version, {HEAD}")
-    if not is_known(schema):
-        return wrong(
-            DATABASE,
-            f"its schema, {schema}, is of a newer tutumd; this version knows {HEAD}",
-            "run the newer version, or restore a backup",
-        )
+    if refusal := find_refusal(schema):
+        return wrong(DATABASE, *refusal)
     return warning(
         DATABASE,
         f"its schema, {schema}, is of an older tutumd",
