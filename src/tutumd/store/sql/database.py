@@ -85,9 +85,9 @@ class Database:
 
         Args:
             on: A connection from `connect`; None: any connection.
-            is_synced: False: SQLite does not wait for the disk, which leaves calls at work 8 % more time. After a loss
-                of power, the transaction may be missing, unless a later one was synced. An end of the process loses
-                nothing.
+            is_synced: False: a commit to SQLite does not wait for the disk, so that other processes wait less for their
+                turn. After a loss of power, the transaction may be missing, unless a later one was synced. An end of
+                the process loses nothing. Not for `on`.
 
         Raises:
             UnavailableError: The transaction was not committed.
