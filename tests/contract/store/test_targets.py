@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from threading import Event
 from typing import Any, cast
 
@@ -73,6 +74,20 @@ def claimed(bed: StoreBed, queue: SqlQueue | None = None) -> Claim:
 
 def end(bed: StoreBed, claim: Claim, service: Service, target: int, *, success: bool = True) -> None:
     bed.queue.finish(claim, Outcome(success=success), shown(service, target))
+
+
+@contextmanager
+def counted_writes() -> Iterator[list[str]]:
+    """Yield the changing statements that are executed while the block runs."""
+    written: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if statement.startswith(("INSERT", "UPDATE", "DELETE")):
+            written.append(statement)
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", note)
+    yield written
+    sa.event.remove(sa.Engine, "before_cursor_execute", note)
 
 
 def target_of(bed: StoreBed, service: Service) -> int:
@@ -222,6 +237,28 @@ def test_discovery_leaves_what_an_action_changed_during_its_look_to_the_next_one
     finally:
         discovery.stop(60)
     assert engine.targets[:2] == [2, 4]
+
+
+def test_looks_during_an_action_store_each_state_once_and_the_whole_snapshot_after_it(bed: StoreBed) -> None:
+    def look(*containers: str) -> bool:
+        """Let the engine show these containers of `web`; return whether the look wrote to the database."""
+        running = [ContainerSnapshot(id=each, name=each, state=ContainerState.RUNNING) for each in containers]
+        shown = ServiceSnapshot(selector="web", name="web", target=len(running), containers=tuple(running))
+        with counted_writes() as writes:
+            bed.sync(shown)
+        return bool(writes)
+
+    assert look("old")
+    assert not look("old")
+    web = bed.store.service(bed.admin, bed.service_uuid("web"))
+    bed.call(bed.handler("web"))
+    claim = bed.claimed()
+    assert [look("old", "new"), look("old", "new")] == [True, False]
+    assert target_of(bed, web) == 1
+    assert [look("new", "newer"), look("new", "newer")] == [True, False]
+    bed.queue.finish(claim, Outcome(success=False), None)
+    assert [look("new", "newer"), look("new", "newer")] == [True, False]
+    assert target_of(bed, web) == 2
 
 
 def test_a_look_from_before_an_action_unbinds_nothing(bed: StoreBed) -> None:

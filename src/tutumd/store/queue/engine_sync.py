@@ -138,6 +138,7 @@ def _select_rows(engine: str) -> sa.Select[Any]:
         c.terminated,
         c.revision,
         c.definition.isnot(None).label("was_created"),
+        snapshot_rows.is_changing(c.uuid).label("is_changing"),
     ).where(c.engine == engine)
 
 
@@ -145,7 +146,10 @@ def _is_current(row: Row | None, snapshot: ServiceSnapshot | None) -> bool:
     """Return whether there is nothing to store. A service that was created and terminated is not stored again."""
     if row is None or snapshot is None or (row.terminated and row.was_created):
         return row is not None and (row.terminated or row.unbound is not None)
-    return row.unbound is None and bool(row.fingerprint == snapshot_rows.fingerprint(snapshot))
+    is_stored = row.fingerprint == snapshot_rows.fingerprint(snapshot) or (
+        row.is_changing and row.fingerprint == snapshot_rows.fingerprint(snapshot, is_changing=True)
+    )
+    return row.unbound is None and is_stored
 
 
 def _find_forgettable(connection: sa.Connection, engine: str, before: datetime) -> Sequence[str]:

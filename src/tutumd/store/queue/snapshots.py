@@ -75,9 +75,13 @@ def settle_target(connection: sa.Connection, action_uuid: str, *, success: bool)
         )
 
 
-def fingerprint(snapshot: ServiceSnapshot) -> str:
-    """Return a hash of a snapshot, for a cheap comparison."""
-    return hashlib.sha256(repr(snapshot).encode()).hexdigest()
+def fingerprint(snapshot: ServiceSnapshot, *, is_changing: bool = False) -> str:
+    """Return a hash of a snapshot, for a cheap comparison.
+
+    Args:
+        is_changing: An action is changing the service, so that only a part of the snapshot is stored.
+    """
+    return hashlib.sha256(f"{is_changing} {snapshot}".encode()).hexdigest()
 
 
 def store_snapshot(
@@ -122,8 +126,8 @@ def store_snapshot(
         # target is the requested target, whatever the engine reports.
         kept = {"name", "full_name", "owner", "image_name", "run_command", "target"}
         values = {key: value for key, value in values.items() if key not in kept}
-    if not final and connection.execute(_BEING_CHANGED, {"of_service": uuid}).first():
-        values.update(fingerprint="")
+    if not final and connection.scalar(_IS_CHANGING, {"of_service": uuid}):
+        values.update(fingerprint=fingerprint(snapshot, is_changing=True))
         # A redeploy runs old and new containers side by side.
         values = {key: value for key, value in values.items() if key not in ("target", "warnings")}
     connection.execute(
@@ -148,15 +152,15 @@ _SHOWN_CONTAINERS = sa.union_all(
     sa.select(containers).where(containers.c.service_uuid == sa.bindparam("of_service"), containers.c.present),
     _NAMED_CONTAINERS.where(sa.not_(containers.c.present)),
 )
-_BEING_CHANGED = (
-    sa.select(actions.c.uuid)
-    .where(
-        actions.c.service_uuid == sa.bindparam("of_service"),
-        LIVE,
-        sa.or_(actions.c.state == ActionState.IN_PROGRESS.value, actions.c.verb == "SCALE"),
-    )
-    .limit(1)
-)
+
+
+def is_changing(service_uuid: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+    """Return the condition that an action is changing a service, or will scale it."""
+    changes = sa.or_(actions.c.state == ActionState.IN_PROGRESS.value, actions.c.verb == "SCALE")
+    return sa.select(actions.c.uuid).where(actions.c.service_uuid == service_uuid, LIVE, changes).exists()
+
+
+_IS_CHANGING = sa.select(is_changing(sa.bindparam("of_service")))
 
 
 @cache
