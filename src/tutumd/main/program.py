@@ -39,6 +39,7 @@ def run(what: str, options: Options, build: Build) -> None:
     stop = StopRequest()
     with ExitStack() as stack:
         storage = stack.enter_context(open_storage(settings, serves_and_works=False))
+        storage.database.dialect.gives_way = True
         loops = build(settings, storage, stack, str(uuid.uuid4()), False)
         loops.start()
         stack.enter_context(process_health(what, lambda: loops.state, lambda: loops.liveness))
@@ -52,6 +53,7 @@ def run_for_edge(what: str, build: Build) -> None:
     with told_errors(), ExitStack() as stack:
         settings = configure(edge.task["options"], is_checked=True)
         storage = stack.enter_context(share_storage(settings))
+        storage.database.dialect.gives_way = True
         loops = build(settings, storage, stack, edge.task["name"], edge.task["is_successor"])
         loops.start()
         edge.report_ready(lambda: loops.stop(0))

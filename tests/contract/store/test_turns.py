@@ -130,6 +130,28 @@ def test_who_has_written_waits_for_those_who_waited_meanwhile(
     again.close()
 
 
+def test_a_process_that_gives_way_pauses_after_a_contested_write_for_as_long_as_the_write_took(
+    folder: Path, database: Database, other: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "_LONGEST_PAUSE_S", 60)
+    database.dialect.gives_way = True
+    held: list[float] = []
+
+    def hold() -> None:
+        with database.write():
+            held.append(time.monotonic())
+            time.sleep(0.3)
+            held.append(time.monotonic())
+
+    assert other.ask("begin") == "began"
+    with in_thread(hold):
+        wait_for_gate(folder)
+        assert other.ask("commit") == "committed"
+    with database.write():
+        began, ended = held
+        assert time.monotonic() - ended >= ended - began
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [2, 3])
 def test_processes_that_write_all_the_time_write_alike(url: str, database: Database, processes: int) -> None:

@@ -159,9 +159,9 @@ class ChangeRunner:
                     records.replace_container(record, replace(container, process=process, started=self.clock()))
                 )
                 run.advance("started", sum(c.process is not None for c in record.incoming))
-        run.log(f"started {', '.join(container_name(record, c) for c in record.incoming)}")
+        names = ", ".join(container_name(record, c) for c in record.incoming)
         watch_s = self._overlap_s if record.containers else self.stable_s
-        run.log(f"watching them for {watch_s:g} s", Phase.CHECKING)
+        run.log(f"started {names}; watching for {watch_s:g} s", Phase.CHECKING)
         return record, self._watch(record, record.incoming, run, watch_s)
 
     def _watch(

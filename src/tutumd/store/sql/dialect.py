@@ -39,8 +39,11 @@ class Dialect:
         single_writer: Whether a writing transaction is alone from its start. If so, rows need no locks, and
             transactions are committed in the order of their row numbers.
         engine_options: Options for SQLAlchemy's engine.
+        gives_way: On SQLite, leave the lock free after each write that waited for another process, for as long as the
+            write held it. For the worker and the notifier: calls need the lock more often.
     """
 
+    gives_way = False
     path: Path | None = None
     single_writer: ClassVar[bool]
     engine_options: ClassVar[Mapping[str, Any]]

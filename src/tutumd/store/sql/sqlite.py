@@ -63,7 +63,7 @@ class Sqlite(Dialect):
         connection.connection.cursor().execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
 
     def turn(self) -> AbstractContextManager[None]:
-        return self._turns.turn()
+        return self._turns.turn(gives_way=self.gives_way)
 
     def after_commit(self) -> None:
         found = tuple(_identity(path) for path in self._paths)
@@ -152,6 +152,11 @@ def _identity(path: str) -> tuple[int, int] | None:
 # A process that holds the gate for longer waits for a long transaction, or was stopped.
 GATE_TIMEOUT_S = 0.5
 
+_WAITED_S = 0.000_3
+"""A process that takes longer to begin a write waited for another one."""
+
+_LONGEST_PAUSE_S = 0.05
+
 # With the write lock from the start, a transaction cannot deadlock when it begins to write.
 _BEGIN = "BEGIN IMMEDIATE"
 
@@ -170,18 +175,26 @@ class Turns:
         self._gate: int | None = None
         self._gate_opens = True
         self._writing = Lock()
-        self._end = 0.0
+        self._end = self._waited_s = self._locked_at = self._pause_end = 0.0
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Keep other threads from writing. Raises UnavailableError if they write for too long."""
+    def turn(self, *, gives_way: bool = False) -> Iterator[None]:
+        """Keep other threads from writing. Raises UnavailableError if they write for too long.
+
+        Args:
+            gives_way: As in Dialect.
+        """
         end = time.monotonic() + BUSY_TIMEOUT_S
         if not self._writing.acquire(timeout=BUSY_TIMEOUT_S):
             raise UnavailableError(BUSY)
         try:
+            time.sleep(max(0.0, self._pause_end - time.monotonic()))
             self._end = end
             yield
         finally:
+            if gives_way and self._waited_s > _WAITED_S:
+                now = time.monotonic()
+                self._pause_end = now + min(now - self._locked_at, _LONGEST_PAUSE_S)
             self._writing.release()
 
     def begin(self, connection: sa.Connection) -> None:
@@ -195,12 +208,14 @@ class Turns:
             connection.exec_driver_sql("BEGIN")
             return
         cursor.execute(f"PRAGMA synchronous = {'FULL' if options['is_synced'] else 'NORMAL'}")
-        gate_end = time.monotonic() + (GATE_TIMEOUT_S if self._gate_opens else 0.0)
+        began = time.monotonic()
         try:
-            self._gate_opens = wait_until(self._enter_gate, gate_end)
+            self._gate_opens = wait_until(self._enter_gate, began + (GATE_TIMEOUT_S if self._gate_opens else 0.0))
             wait_until(lambda: execute(cursor, _BEGIN), self._end)
             if not cursor.connection.in_transaction:
                 connection.exec_driver_sql(_BEGIN)  # raises the error
+            self._locked_at = time.monotonic()
+            self._waited_s = self._locked_at - began
         finally:
             if self._gate is not None:
                 os.close(self._gate)  # the next turn may be for a folder that was restored

@@ -103,13 +103,10 @@ class FastProtocol(BoundedProtocol):
         if cycle.disconnected:
             return
         cycle.response_started = cycle.response_complete = True
-        parts = [STATUS_LINE[status]]
-        for name, value in (*cycle.default_headers, *raw_headers):
-            parts += (name, b": ", value, b"\r\n")
-        if not cycle.keep_alive:
-            parts.append(b"connection: close\r\n")
-        self.transport.write(b"".join((*parts, b"\r\n", content)))
-        if not cycle.keep_alive:
+        closing = () if cycle.keep_alive else ((b"connection", b"close"),)
+        head = [b"%b: %b\r\n" % header for header in (*cycle.default_headers, *raw_headers, *closing)]
+        self.transport.write(b"".join((STATUS_LINE[status], *head, b"\r\n", content)))
+        if closing:
             self.transport.close()
         cycle.on_response()
 
