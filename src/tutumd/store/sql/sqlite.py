@@ -188,7 +188,8 @@ class Turns:
         if not self._writing.acquire(timeout=BUSY_TIMEOUT_S):
             raise UnavailableError(BUSY)
         try:
-            time.sleep(max(0.0, self._pause_end - time.monotonic()))
+            if (pause_s := self._pause_end - time.monotonic()) > 0:
+                time.sleep(pause_s)
             self._end = end
             yield
         finally:
