@@ -40,7 +40,7 @@ class Dialect:
             transactions are committed in the order of their row numbers.
         engine_options: Options for SQLAlchemy's engine.
         gives_way: On SQLite, leave the lock free after each write that waited for another process, for as long as the
-            write held it. For the worker and the notifier: calls need the lock more often.
+            write held it. For the worker and the notifier, so that calls get more turns.
     """
 
     gives_way = False
