@@ -27,11 +27,11 @@ def hooks() -> Iterator[Receiver]:
 
 
 def add_target(server: LiveServer, url: str) -> tuple[SqlStore, Target]:
-    options = {"data_dir": server.data}
-    store = open_store(options)
+    settings = read_settings({"data_dir": server.data})
+    store = open_store(settings)
     (admin,) = (user for user in store.users() if user.is_admin)
     document = {"name": "oncall", "kind": "webhook", "settings": {"url": url}, "events": ["action.failed"]}
-    new = check_target(document, admin, cipher=load_cipher(read_settings(options)), allowed=[ip_network(NETWORK)])
+    new = check_target(document, admin, cipher=load_cipher(settings), allowed=[ip_network(NETWORK)])
     return store, store.add_target(admin, new)
 
 

@@ -30,8 +30,14 @@ def run(program: str, folder: Path, **variables: str) -> "subprocess.CompletedPr
         ("import tutum, tutum.cli", ["tutum.client", "ssl", "httpx2", "rich", "typer"]),
         ("import tutumd.web.messages.sender_guide", ["tutum.client"]),
         ("import tutum.cli.services", ["httpx2", "rich"]),
-        ("import tutumd.main, tutumd.main.engines, tutumd.main.serve", ["kubernetes", "psycopg", "rich"]),
-        ("import tutumd.main.work", ["rich", "tutumd.application", "tutumd.web"]),
+        (
+            "import tutumd.main, tutumd.main.engines, tutumd.main.serve, tutumd.main.http",
+            ["kubernetes", "psycopg", "rich", "cryptography", "jwt", "sqlalchemy.dialects.postgresql"],
+        ),
+        (
+            "import tutumd.main.work, tutumd.engines.docker.engine",
+            ["rich", "pydantic", "sqlalchemy.dialects.postgresql", "tutumd.application", "tutumd.web"],
+        ),
     ],
 )
 def test_what_is_not_needed_is_not_imported(statement: str, unused: list[str], tmp_path: Path) -> None:

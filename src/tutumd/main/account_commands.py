@@ -218,7 +218,7 @@ def open_store(options: Options) -> "Store":
     """Return the store that the options name. Raises SettingsError."""
     from tutumd.main import storage  # slow
 
-    return storage.open_store(options)
+    return storage.open_store(read_settings(options))
 
 
 def operator(command: str) -> User:

@@ -5,6 +5,7 @@ the child: requests to stop it, and its link to the edge.
 import ctypes
 import json
 import os
+import pickle
 import signal
 import socket
 import subprocess
@@ -17,11 +18,15 @@ from contextlib import suppress
 from io import FileIO
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from tutumd.errors import SettingsError, UnavailableError
+
+if TYPE_CHECKING:
+    from tutumd.settings import Settings
 
 COMMAND = (sys.executable, "-P", "-m", "tutumd.main.work")
 NOTIFIER_COMMAND = (sys.executable, "-P", "-m", "tutumd.main.notify")
@@ -83,7 +88,7 @@ class ChildProcess:
         self,
         name: str,
         command: Sequence[str],
-        options: Mapping[str, Any],
+        settings: SimpleNamespace,
         *,
         lock: int,
         grace_s: float,
@@ -94,7 +99,7 @@ class ChildProcess:
         Args:
             name: `worker` or `notifier`, for the log.
             command: A program with the function of `tutumd.main.work` or `tutumd.main.notify`.
-            options: Options of `tutumd serve`.
+            settings: Settings of `tutumd serve`.
             lock: File descriptor of the lock that it shares with the edge.
             grace_s: Maximum duration of its work after a request to stop.
             is_needed: Start the process when it first returns true, and again if the first process cannot start.
@@ -102,7 +107,7 @@ class ChildProcess:
         self.state = "ok" if is_needed else "starting"
         self._name = name
         self._command = command
-        self._options = dict(options)
+        self._settings = pickle.dumps(settings).hex()
         self._lock = lock
         self._grace_s = grace_s
         self._is_needed = is_needed
@@ -132,7 +137,7 @@ class ChildProcess:
         # The processes inherit this setting, so that a signal does not interrupt their imports.
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
         # Each process has the name of its dead predecessor, and takes over its actions.
-        task = {"options": self._options, "name": str(uuid.uuid4()), "is_successor": False}
+        task = {"settings": self._settings, "name": str(uuid.uuid4()), "is_successor": False}
         pause_s = next_pause_s = 0.0
         self._wait_for_need()
         while not self._stop.wait(pause_s):
@@ -166,7 +171,7 @@ class ChildProcess:
         edge, other = socket.socketpair()
         with edge:
             with other:
-                edge.sendall(json.dumps(task, default=str).encode() + b"\n")
+                edge.sendall(json.dumps(task).encode() + b"\n")
                 self._edge = edge  # from here on, `stop` reaches the process, after the task
                 if self._stop.is_set():
                     return 0
@@ -223,6 +228,7 @@ class Edge:
 
     Attributes:
         task: The task.
+        settings: The settings of the edge.
         stop: Requests of the edge and signals.
     """
 
@@ -234,6 +240,7 @@ class Edge:
         self._socket = FileIO(os.dup(0), "r+")
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # for the programs that this process starts
         self.task: dict[str, Any] = json.loads(self._socket.readline())
+        self.settings: Settings = pickle.loads(bytes.fromhex(self.task["settings"]))  # noqa: S301 (from the edge alone)
         self._hand_over: Callable[[], None] = lambda: None
         Thread(target=self._follow, daemon=True).start()
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import structlog
@@ -14,7 +15,9 @@ import structlog
 from tutumd.errors import SettingsError, TutumdError
 from tutumd.main.storage import locked
 from tutumd.ports import Engine
-from tutumd.settings import Settings
+
+if TYPE_CHECKING:
+    from tutumd.settings import Settings
 
 _OPTION = re.compile(
     r"((?P<name>[a-z0-9][a-z0-9_.-]{0,62})=)?"
@@ -64,7 +67,7 @@ def parse_specs(texts: Sequence[str]) -> tuple[Spec, ...]:
     return tuple(specs.values())
 
 
-def find_specs(settings: Settings) -> list[Spec]:
+def find_specs(settings: "Settings") -> list[Spec]:
     """Return the engines that the settings name or that `auto` finds."""
     specs = list(parse_specs(settings.engine))
     if "auto" in settings.engine and not settings.demo:
@@ -74,12 +77,12 @@ def find_specs(settings: Settings) -> list[Spec]:
     return specs
 
 
-def local_folder(spec: Spec, settings: Settings) -> Path:
+def local_folder(spec: Spec, settings: "Settings") -> Path:
     """Return the folder of a local engine's services."""
     return settings.data_dir / ("local" if spec.name == "local" else f"local-{spec.name}")
 
 
-def build(settings: Settings, stack: ExitStack, installation: str = "") -> dict[str, Engine]:
+def build(settings: "Settings", stack: ExitStack, installation: str = "") -> dict[str, Engine]:
     """Return the engine instances by name. No instance is connected yet; the stack closes them.
 
     Args:
@@ -111,7 +114,7 @@ def build(settings: Settings, stack: ExitStack, installation: str = "") -> dict[
     return instances
 
 
-def _detect(settings: Settings) -> list[Spec]:
+def _detect(settings: "Settings") -> list[Spec]:
     docker, local = Spec(name="docker", kind="docker"), Spec(name="local", kind="local")
     try:
         _try_connection(settings.docker_host or "unix:///var/run/docker.sock")
@@ -136,7 +139,7 @@ def _try_connection(url: str) -> None:
         socket.create_connection((parts.hostname, parts.port or 2375), _CONNECT_S).close()
 
 
-def _is_swarm_manager(settings: Settings) -> bool:
+def _is_swarm_manager(settings: "Settings") -> bool:
     from tutumd.engines.dockerapi.connection import connect
     from tutumd.engines.dockerapi.failures import translated
 
@@ -151,7 +154,7 @@ def _is_swarm_manager(settings: Settings) -> bool:
 
 
 # Each engine is imported where it is built: its client library is slow to load, and may not be installed.
-def build_engine(spec: Spec, settings: Settings, installation: str = "") -> Engine:
+def build_engine(spec: Spec, settings: "Settings", installation: str = "") -> Engine:
     """Return one engine, which is not connected yet. Raises SettingsError if an option is invalid.
 
     Args:
@@ -193,7 +196,7 @@ def build_engine(spec: Spec, settings: Settings, installation: str = "") -> Engi
     )
 
 
-def _build_kubernetes(spec: Spec, settings: Settings) -> Engine:
+def _build_kubernetes(spec: Spec, settings: "Settings") -> Engine:
     from tutumd.engines.kubernetes.access import find_access
     from tutumd.engines.kubernetes.engine import KubernetesEngine
 

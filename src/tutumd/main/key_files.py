@@ -10,10 +10,10 @@ from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING
 
 from tutumd.errors import SettingsError
-from tutumd.settings import Settings
 
 if TYPE_CHECKING:
     from tutumd.application.admission.encryption import SecretCipher
+    from tutumd.settings import Settings
 
 OWNER_ONLY = 0o600
 SECRET_KEY_FILE = "secret.key"  # noqa: S105 (the name of a file)
@@ -51,7 +51,7 @@ def read_or_create(path: Path, make_key: Callable[[], str], remedy: str = "make 
         raise SettingsError(f"the key file {path} cannot be used: {error.strerror}; {remedy}") from error
 
 
-def load_cipher(settings: Settings, *, is_first_start: bool = True) -> "SecretCipher":
+def load_cipher(settings: "Settings", *, is_first_start: bool = True) -> "SecretCipher":
     """Return the cipher of secrets. Without the setting, the key is in `secret.key`, which is generated once.
 
     Args:
@@ -78,7 +78,7 @@ def load_cipher(settings: Settings, *, is_first_start: bool = True) -> "SecretCi
         raise SettingsError(f"{path}: {error}") from None
 
 
-def read_worker_key(settings: Settings, *, is_shared: bool) -> bytes:
+def read_worker_key(settings: "Settings", *, is_shared: bool) -> bytes:
     """Return the key of this database's workers. The file is created if it does not exist.
 
     Args:

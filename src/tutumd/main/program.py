@@ -10,12 +10,12 @@ import structlog
 from tutumd.main import told_errors
 from tutumd.main.child_process import Edge, StopRequest
 from tutumd.main.healthcheck import process_health
-from tutumd.main.startup import configure
+from tutumd.main.startup import configure, prepare
 from tutumd.main.storage import Storage, open_storage, share_storage
-from tutumd.settings import Options, Settings
 
 if TYPE_CHECKING:
     from tutumd.notifier.loop import Notifier
+    from tutumd.settings import Options, Settings
     from tutumd.worker.loop import Worker
 
 _log = structlog.get_logger(__name__)
@@ -23,10 +23,10 @@ _log = structlog.get_logger(__name__)
 
 # Builds the loops, with a name, and registers objects to close on the stack. If the program succeeds a program of the
 # same name that has ended, it takes over the work of that program.
-Build = Callable[[Settings, Storage, ExitStack, str, bool], "Worker | Notifier"]
+Build = Callable[["Settings", Storage, ExitStack, str, bool], "Worker | Notifier"]
 
 
-def run(what: str, options: Options, build: Build) -> None:
+def run(what: str, options: "Options", build: Build) -> None:
     """Work until a signal.
 
     Args:
@@ -51,7 +51,8 @@ def run_for_edge(what: str, build: Build) -> None:
     """Work until the edge or a signal requests a stop, or the edge dies."""
     edge = Edge()
     with told_errors(), ExitStack() as stack:
-        settings = configure(edge.task["options"], is_checked=True)
+        settings = edge.settings
+        prepare(settings)
         storage = stack.enter_context(share_storage(settings))
         storage.database.dialect.gives_way = True
         loops = build(settings, storage, stack, edge.task["name"], edge.task["is_successor"])

@@ -52,7 +52,7 @@ def serve(options: Options, worker_command: Sequence[str] = COMMAND) -> None:
 def _start_children(settings: Settings, storage: Storage, worker_command: Sequence[str]) -> list[ChildProcess]:
     """Start the worker, and a notifier as soon as it is needed."""
     # A process gets the settings that the edge has read: a file may change, or be missing when a process starts.
-    start = partial(ChildProcess, options=settings.as_options(), lock=storage.lock, grace_s=settings.grace)
+    start = partial(ChildProcess, settings=settings.as_values(), lock=storage.lock, grace_s=settings.grace)
     return [
         start("worker", worker_command),
         start("notifier", NOTIFIER_COMMAND, is_needed=storage.notifications.is_needed),

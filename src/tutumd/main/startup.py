@@ -5,13 +5,16 @@ import os
 import resource
 import socket
 from ipaddress import ip_address
+from typing import TYPE_CHECKING
 
 import structlog
 
 from tutumd import logs
 from tutumd.errors import SettingsError
 from tutumd.main import engines
-from tutumd.settings import Options, Settings, environment_warnings, read_settings
+
+if TYPE_CHECKING:
+    from tutumd.settings import Options, Settings
 
 BACKLOG = 2048
 WIDEST_PUBLIC = {4: 24, 6: 48}
@@ -22,32 +25,36 @@ _MAX_ARENAS = 2
 _log = structlog.get_logger(__name__)
 
 
-def configure(options: Options, *, is_checked: bool = False) -> Settings:
+def configure(options: "Options") -> "Settings":
     """Prepare the process and return the settings.
-
-    Args:
-        is_checked: The parent process has checked the settings.
 
     Raises:
         SettingsError or InvalidInputError: A setting is invalid. The text gives the expected form.
     """
-    _limit_arenas()
-    settings = read_settings(options)
-    logs.configure(settings.log_level, settings.log_format)
-    if not is_checked:  # checks that would otherwise fail only after something was created
-        from tutumd.application import accounts  # slow to import, and the worker is without it
+    # Slow to import, and the worker of a server does without them.
+    from tutumd.application import accounts
+    from tutumd.settings import environment_warnings, read_settings
 
-        engines.parse_specs(settings.engine)
-        accounts.check_name(settings.admin_user or "admin")
-        if settings.admin_apikey:
-            accounts.check_key(settings.admin_apikey)
-        for warning in environment_warnings(os.environ):
-            _log.warning(warning)
+    settings = read_settings(options)
+    prepare(settings)
+    # Checks that would otherwise fail only after something was created.
+    engines.parse_specs(settings.engine)
+    accounts.check_name(settings.admin_user or "admin")
+    if settings.admin_apikey:
+        accounts.check_key(settings.admin_apikey)
+    for warning in environment_warnings(os.environ):
+        _log.warning(warning)
     return settings
 
 
+def prepare(settings: "Settings") -> None:
+    """Prepare the memory and the logs of the process. Call this before threads start."""
+    _limit_arenas()
+    logs.configure(settings.log_level, settings.log_format)
+
+
 def _limit_arenas() -> None:
-    """Limit glibc to few memory arenas, unless its own variable sets another limit. Call this before threads start.
+    """Limit glibc to few memory arenas, unless its own variable sets another limit.
 
     By default, glibc creates up to eight arenas for each core. Each arena keeps the memory that its threads once used:
     with the pages that SQLite's connections read and free continuously, a server grew by 10 MB a minute. mallopt(3).
@@ -56,7 +63,7 @@ def _limit_arenas() -> None:
         libc.mallopt(_M_ARENA_MAX, _MAX_ARENAS)
 
 
-def check_host(settings: Settings) -> None:
+def check_host(settings: "Settings") -> None:
     """Check that the server can listen on the address, and warn if others can reach it without encryption.
 
     Raises:
@@ -72,7 +79,7 @@ def check_host(settings: Settings) -> None:
         )
 
 
-def check_user_header(settings: Settings) -> None:
+def check_user_header(settings: "Settings") -> None:
     """Check that only proxies can name the user of a request.
 
     Raises:
@@ -93,7 +100,7 @@ def check_user_header(settings: Settings) -> None:
             )
 
 
-def listen(settings: Settings) -> socket.socket:
+def listen(settings: "Settings") -> socket.socket:
     """Open the listening socket, and raise the limit of open files to the system's maximum.
 
     Raises:
@@ -114,7 +121,7 @@ def _open(host: str, port: int) -> socket.socket:
         raise SettingsError(f"cannot listen on {where}: {error.strerror or error}; choose another {option}") from error
 
 
-def start_of_urls(settings: Settings, port: int) -> str:
+def start_of_urls(settings: "Settings", port: int) -> str:
     """Return the prefix of printed URLs: the setting, or the address of the server."""
     if settings.public_url:
         return settings.public_url

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from shlex import quote
+from typing import TYPE_CHECKING
 
 from tutumd.errors import ConflictError, SettingsError, UnavailableError
 from tutumd.main.key_files import DEMO_KEY_FILE, make_private, open_private, read_or_create
 from tutumd.ports import Clock
-from tutumd.settings import Options, Settings, read_settings
 from tutumd.store.objects.figures import SqlFigures
 from tutumd.store.queue.leases import boot_clock
 from tutumd.store.queue.notifier_queue import SqlNotificationQueue
@@ -25,6 +25,9 @@ from tutumd.store.sql.faults import explain
 from tutumd.store.sql.postgres_listener import Listener, database_clock
 from tutumd.store.store import SqlStore
 from tutumd.store.tables.upgrade import upgrade
+
+if TYPE_CHECKING:
+    from tutumd.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +59,7 @@ def now() -> datetime:
 
 
 @contextmanager
-def open_storage(settings: Settings, *, serves_and_works: bool) -> Iterator[Storage]:
+def open_storage(settings: "Settings", *, serves_and_works: bool) -> Iterator[Storage]:
     """Open the database and bring its schema up to date.
 
     Args:
@@ -87,7 +90,7 @@ def open_storage(settings: Settings, *, serves_and_works: bool) -> Iterator[Stor
 
 
 @contextmanager
-def lock_folder(settings: Settings, *, exclusive: bool = True) -> Iterator[int]:
+def lock_folder(settings: "Settings", *, exclusive: bool = True) -> Iterator[int]:
     """Hold the locks of the data folder; yield the file descriptor of the lock that a child process inherits.
 
     Raises SettingsError if a server uses the folder.
@@ -108,7 +111,7 @@ def restoring_file(database: Path) -> Path:
 
 
 @contextmanager
-def share_storage(settings: Settings) -> Iterator[Storage]:
+def share_storage(settings: "Settings") -> Iterator[Storage]:
     """Open the database that the parent process has locked and upgraded."""
     database = Database(settings.database_url, settings.listen_url, settings.pool_size)
     with closing(database), _connected(database) as storage:
@@ -139,18 +142,17 @@ def _connected(database: Database, lock: int = -1) -> Iterator[Storage]:
         )
 
 
-def sqlite_path(settings: Settings) -> Path | None:
+def sqlite_path(settings: "Settings") -> Path | None:
     """Return the file of an SQLite database; None: the database is on PostgreSQL."""
     _, prefix, path = settings.database_url.partition("sqlite:///")
     return Path(path) if prefix else None
 
 
-def open_store(options: Options) -> SqlStore:
+def open_store(settings: "Settings") -> SqlStore:
     """Open the store for a command, also while the server runs.
 
     Only a server changes the schema of an older version: a command must not begin an upgrade beside older servers.
     """
-    settings = read_settings(options)
     path = sqlite_path(settings)
     if path is not None and not os.access(path, os.F_OK):  # `exists` may raise
         raise SettingsError(f"there is no database {path}: start tutumd serve first, or give the right --data-dir")
@@ -171,7 +173,7 @@ def _explained_faults(database: Database) -> Iterator[None]:
         ) from error
 
 
-def ensure_admin(store: SqlStore, settings: Settings, url: str) -> bool:
+def ensure_admin(store: SqlStore, settings: "Settings", url: str) -> bool:
     """Create the first admin if there is none, and print the key if it was generated; return whether the admin was
     created.
 

@@ -4,20 +4,23 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import timedelta
 from functools import partial
+from typing import TYPE_CHECKING
 
 from tutumd.main import engines, program
 from tutumd.main.key_files import read_worker_key
 from tutumd.main.storage import Storage
 from tutumd.ports import Engine
-from tutumd.settings import Options, Settings
 from tutumd.worker.loop import Worker, WorkerLimits
 from tutumd.worker.trust import JournalSeal
 
+if TYPE_CHECKING:
+    from tutumd.settings import Options, Settings
+
 # Builds the engine instances by name for the installation with an ID, and registers objects to close on the stack.
-BuildEngines = Callable[[Settings, ExitStack, str], Mapping[str, Engine]]
+BuildEngines = Callable[["Settings", ExitStack, str], Mapping[str, Engine]]
 
 
-def work(options: Options, build_engines: BuildEngines = engines.build) -> None:
+def work(options: "Options", build_engines: BuildEngines = engines.build) -> None:
     """Perform actions until a signal. Raises SettingsError.
 
     Args:
@@ -32,7 +35,7 @@ def work_for_edge(build_engines: BuildEngines = engines.build) -> None:
 
 
 def _build(
-    build_engines: BuildEngines, settings: Settings, storage: Storage, stack: ExitStack, name: str, is_successor: bool
+    build_engines: BuildEngines, settings: "Settings", storage: Storage, stack: ExitStack, name: str, is_successor: bool
 ) -> Worker:
     instances = build_engines(settings, stack, storage.queue.installation())
     if is_successor:

@@ -3,18 +3,23 @@
 import base64
 import hashlib
 import hmac
+import secrets
 from collections.abc import Sequence
-
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from tutumd.errors import SettingsError
 
+if TYPE_CHECKING:
+    from cryptography.fernet import MultiFernet
+
+_KEY_BYTES = 32
 _KEY_ADVICE = "32 random bytes in base64, for example from: openssl rand -base64 32"
 
 
 def make_key() -> str:
     """Return a new key for a SecretCipher."""
-    return Fernet.generate_key().decode()
+    return base64.urlsafe_b64encode(secrets.token_bytes(_KEY_BYTES)).decode()
 
 
 class SecretCipher:
@@ -28,12 +33,18 @@ class SecretCipher:
         """
         if not keys:
             raise SettingsError(f"there is no key for secrets: it must be {_KEY_ADVICE}")
-        self._fernet = MultiFernet([_fernet(key) for key in keys])
+        self._keys = [_normalized(key) for key in keys]
         self._first_key = keys[0].strip()
 
     def derive(self, purpose: str) -> bytes:
         """Return a secret of 32 bytes that is derived from the key: the same on every server with that key."""
         return hmac.digest(self._first_key.encode(), f"tutumd {purpose}".encode(), "sha256")
+
+    @cached_property
+    def _fernet(self) -> "MultiFernet":
+        from cryptography.fernet import Fernet, MultiFernet  # 8 MB that a server without secrets does not need
+
+        return MultiFernet(map(Fernet, self._keys))
 
     def encrypt(self, text: str) -> str:
         """Return the encrypted text for the database."""
@@ -41,6 +52,8 @@ class SecretCipher:
 
     def decrypt(self, encrypted: str) -> str:
         """Return the text that was encrypted. Raises SettingsError if no key fits."""
+        from cryptography.fernet import InvalidToken
+
         try:
             return self._fernet.decrypt(encrypted).decode()
         except (InvalidToken, ValueError):
@@ -66,8 +79,8 @@ def decode_base64(text: str) -> bytes:
         return b""
 
 
-def _fernet(key: str) -> Fernet:
+def _normalized(key: str) -> bytes:
     raw = decode_base64(key.strip().replace("-", "+").replace("_", "/"))
-    if len(raw) != 32:
+    if len(raw) != _KEY_BYTES:
         raise SettingsError(f"the key for secrets (TUTUMD_SECRET_KEY) must be {_KEY_ADVICE}")
-    return Fernet(base64.urlsafe_b64encode(raw))
+    return base64.urlsafe_b64encode(raw)

@@ -9,7 +9,6 @@ from hashlib import sha256
 from typing import Any, ClassVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 
 from tutumd.errors import SettingsError, UnavailableError
 from tutumd.store.sql.dialect import BUSY_TIMEOUT_S, Dialect, TransactionId, compile_once, driver_of
@@ -93,6 +92,8 @@ class Postgres(Dialect):
 
     def insert(self, table: sa.Table) -> Any:
         # Otherwise the number of rows is -1 since SQLAlchemy 2.1.
+        from sqlalchemy.dialects import postgresql  # 2 MB that SQLite does not need
+
         return postgresql.insert(table).execution_options(preserve_rowcount=True)
 
     def insert_rows(

@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from tutumd.store.tables.schema import SERIAL, UtcTime, Uuid, metadata
+from tutumd.store.tables.schema import SERIAL, UtcTime, Uuid, metadata, partial_index
 
 users = sa.Table(
     "users",
@@ -93,4 +93,4 @@ audit = sa.Table(
     sqlite_autoincrement=True,
 )
 _OF_ACTION = audit.c.action_uuid.isnot(None)
-sa.Index("audit_of_action", audit.c.action_uuid, sqlite_where=_OF_ACTION, postgresql_where=_OF_ACTION)
+partial_index("audit_of_action", audit.c.action_uuid, where=_OF_ACTION)

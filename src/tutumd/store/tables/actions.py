@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from tutumd.model import ActionState
-from tutumd.store.tables.schema import SERIAL, UtcTime, Uuid, metadata
+from tutumd.store.tables.schema import SERIAL, UtcTime, Uuid, metadata, partial_index
 
 actions = sa.Table(
     "actions",
@@ -69,12 +69,8 @@ actions = sa.Table(
     sa.Index("actions_of_service", "service_uuid", "seq"),
     # Each claim searches for the abandoned action of its service. The index covers that query: otherwise SQLite prefers
     # the index above.
-    sa.Index(
-        "actions_abandoned",
-        "service_uuid",
-        "uuid",
-        sqlite_where=sa.text("abandoned = 1"),
-        postgresql_where=sa.text("abandoned"),
+    partial_index(
+        "actions_abandoned", "service_uuid", "uuid", sqlite=sa.text("abandoned = 1"), postgresql=sa.text("abandoned")
     ),
     sqlite_autoincrement=True,
 )
@@ -85,21 +81,14 @@ FAILED = actions.c.state == sa.literal_column(f"'{ActionState.FAILED}'")
 OPEN = sa.and_(actions.c.state == sa.literal_column(f"'{ActionState.PENDING}'"), actions.c.open)
 
 # Promise 2: at most one action of a service is in progress.
-sa.Index("actions_one_in_progress", actions.c.service_uuid, unique=True, sqlite_where=RUNNING, postgresql_where=RUNNING)
+partial_index("actions_one_in_progress", actions.c.service_uuid, unique=True, where=RUNNING)
 # Promise 3: at most one open pending action of a service and verb.
-sa.Index(
-    "actions_one_open",
-    actions.c.service_uuid,
-    actions.c.verb,
-    unique=True,
-    sqlite_where=OPEN,
-    postgresql_where=OPEN,
-)
-sa.Index("actions_live", actions.c.seq, sqlite_where=LIVE, postgresql_where=LIVE)
+partial_index("actions_one_open", actions.c.service_uuid, actions.c.verb, unique=True, where=OPEN)
+partial_index("actions_live", actions.c.seq, where=LIVE)
 # Each claim searches for the oldest live action of its engine.
-sa.Index("actions_of_engine", actions.c.engine, actions.c.seq, sqlite_where=LIVE, postgresql_where=LIVE)
+partial_index("actions_of_engine", actions.c.engine, actions.c.seq, where=LIVE)
 # Recent failures, for the overview.
-sa.Index("actions_failed", actions.c.seq, sqlite_where=FAILED, postgresql_where=FAILED)
+partial_index("actions_failed", actions.c.seq, where=FAILED)
 
 # Containers that a SCALEUP adds, in order. Successive amounts with the same cap are one row, so that there are few
 # rows.
@@ -177,12 +166,7 @@ group_calls = sa.Table(
     sa.Index("group_calls_of_key", "handler_seq", "digest"),
     sqlite_autoincrement=True,
 )
-sa.Index(
-    "group_calls_live",
-    group_calls.c.seq,
-    sqlite_where=group_calls.c.ended.is_(None),
-    postgresql_where=group_calls.c.ended.is_(None),
-)
+partial_index("group_calls_live", group_calls.c.seq, where=group_calls.c.ended.is_(None))
 
 action_lines = sa.Table(
     "action_lines",
@@ -239,21 +223,15 @@ deliveries = sa.Table(
     # A handler's deliveries are found through the actions of its service. With an index by handler, or by any random
     # value, each call would change another page, which costs a third of the throughput once there are many rows. On
     # SQLite, the second index replaces the first (action_rows.py).
-    sa.Index("deliveries_of_action", "action_seq", "seq", sqlite_where=sa.text("seq < 0")),
-    sa.Index(
+    partial_index("deliveries_of_action", "action_seq", "seq", sqlite=sa.text("seq < 0")),
+    partial_index(
         "deliveries_of_chunk",
         sa.text(f"(seq >> {CHUNK_BITS})"),
         "action_seq",
-        sqlite_where=sa.text("action_seq IS NOT NULL"),
-        postgresql_where=sa.text("seq < 0"),
+        sqlite=sa.text("action_seq IS NOT NULL"),
+        postgresql=sa.text("seq < 0"),
     ),
-    sa.Index(
-        "deliveries_apart",
-        "handler_seq",
-        "seq",
-        sqlite_where=sa.text("action_seq IS NULL"),
-        postgresql_where=sa.text("action_seq IS NULL"),
-    ),
+    partial_index("deliveries_apart", "handler_seq", "seq", where=sa.text("action_seq IS NULL")),
     sqlite_autoincrement=True,
 )
 # Existing chunks of deliveries. Empty on PostgreSQL.

@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from tutumd.store.tables.schema import SERIAL, UtcTime, Uuid, metadata
+from tutumd.store.tables.schema import SERIAL, UtcTime, Uuid, metadata, partial_index
 
 targets = sa.Table(
     "notification_targets",
@@ -71,30 +71,13 @@ _STATUS = notifications.c.revision.isnot(None)
 
 sa.Index("notifications_of_target", notifications.c.target_seq, notifications.c.seq)
 # Each claim searches for the due notifications of a target, and for its claimed notification.
-sa.Index(
-    "notifications_due",
-    notifications.c.target_seq,
-    notifications.c.due,
-    notifications.c.seq,
-    sqlite_where=PENDING,
-    postgresql_where=PENDING,
-)
-sa.Index("notifications_leased", notifications.c.target_seq, sqlite_where=LEASED, postgresql_where=LEASED)
-sa.Index(
-    "notifications_dead", notifications.c.target_seq, notifications.c.seq, sqlite_where=DEAD, postgresql_where=DEAD
-)
+partial_index("notifications_due", notifications.c.target_seq, notifications.c.due, notifications.c.seq, where=PENDING)
+partial_index("notifications_leased", notifications.c.target_seq, where=LEASED)
+partial_index("notifications_dead", notifications.c.target_seq, notifications.c.seq, where=DEAD)
 # For the statuses of a commit.
-sa.Index(
-    "notifications_of_revision",
-    notifications.c.revision,
-    notifications.c.target_seq,
-    sqlite_where=_STATUS,
-    postgresql_where=_STATUS,
-)
+partial_index("notifications_of_revision", notifications.c.revision, notifications.c.target_seq, where=_STATUS)
 # For retention.
-sa.Index(
-    "notifications_ended", notifications.c.state, notifications.c.ended, sqlite_where=_ENDED, postgresql_where=_ENDED
-)
+partial_index("notifications_ended", notifications.c.state, notifications.c.ended, where=_ENDED)
 
 # Notifications that were sent or died, counted in the transaction of the event.
 notification_totals = sa.Table(

@@ -3,6 +3,7 @@
 import hashlib
 import uuid
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
@@ -11,6 +12,30 @@ metadata = sa.MetaData()
 
 HEAD = "1"
 """Revision of the newest migration. The revisions are numbered from 1."""
+
+
+def partial_index(
+    name: str,
+    *columns: Any,
+    where: sa.ColumnElement[bool] | sa.TextClause | None = None,
+    unique: bool = False,
+    **of_dialects: sa.TextClause,
+) -> sa.Index:
+    """Return an index of the rows that meet a condition.
+
+    Args:
+        of_dialects: Conditions by SQLAlchemy's name of a dialect. The index is complete on other dialects.
+    """
+    return sa.Index(name, *columns, unique=unique, info=of_dialects or {"sqlite": where, "postgresql": where})
+
+
+@sa.event.listens_for(metadata, "before_create")
+def _set_conditions(_metadata: sa.MetaData, connection: sa.Connection, **_: object) -> None:
+    """Set the condition of each partial index. As an argument of the index, it would load all dialects: 2 MB each."""
+    for table in metadata.tables.values():
+        for index in table.indexes:
+            index.dialect_options[connection.dialect.name]["where"] = index.info.get(connection.dialect.name)
+
 
 meta = sa.Table(
     "meta",

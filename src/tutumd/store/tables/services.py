@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from tutumd.store.tables.schema import SERIAL, UtcTime, Uuid, metadata
+from tutumd.store.tables.schema import SERIAL, UtcTime, Uuid, metadata, partial_index
 
 services = sa.Table(
     "services",
@@ -113,29 +113,18 @@ handlers = sa.Table(
     sa.Column("maker_uuid", Uuid, index=True),
     sa.UniqueConstraint("old_uuid", name="handlers_old_uuid"),
     # A form that is sent twice creates one handler or group.
-    sa.Index(
-        "handlers_of_form",
-        "service_uuid",
-        "form_sha256",
-        unique=True,
-        sqlite_where=sa.text("form_sha256 IS NOT NULL"),
-        postgresql_where=sa.text("form_sha256 IS NOT NULL"),
+    partial_index(
+        "handlers_of_form", "service_uuid", "form_sha256", unique=True, where=sa.text("form_sha256 IS NOT NULL")
     ),
-    sa.Index(
+    partial_index(
         "groups_of_form",
         "maker_uuid",
         "form_sha256",
         unique=True,
-        sqlite_where=sa.text("form_sha256 IS NOT NULL AND service_uuid IS NULL"),
-        postgresql_where=sa.text("form_sha256 IS NOT NULL AND service_uuid IS NULL"),
+        where=sa.text("form_sha256 IS NOT NULL AND service_uuid IS NULL"),
     ),
-    sa.Index(
-        "handlers_of_group",
-        "group_seq",
-        "service_uuid",
-        unique=True,
-        sqlite_where=sa.text("group_seq IS NOT NULL"),
-        postgresql_where=sa.text("group_seq IS NOT NULL"),
+    partial_index(
+        "handlers_of_group", "group_seq", "service_uuid", unique=True, where=sa.text("group_seq IS NOT NULL")
     ),
     sqlite_autoincrement=True,
 )

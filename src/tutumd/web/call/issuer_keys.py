@@ -8,14 +8,17 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from threading import Thread
+from typing import TYPE_CHECKING
 
 import anyio.to_thread
-from jwt import PyJWK, PyJWTError
 
 from tutumd.application.admission.identity import ALGORITHMS, AllowedIssuers, KeyFault, KeyLookup
 from tutumd.errors import UnavailableError
 from tutumd.model.issuers import MAX_KEYS_AGE, REFETCH_AFTER
 from tutumd.ports import Clock, Store
+
+if TYPE_CHECKING:
+    from jwt import PyJWK
 
 RELOAD_S = 30.0
 """Age at which keys are read from the store again, in the background."""
@@ -31,7 +34,7 @@ class _Entry:
     them (monotonic).
     """
 
-    keys: Mapping[str, PyJWK]
+    keys: "Mapping[str, PyJWK]"
     fetched: datetime | None
     error: str
     read_at: float
@@ -68,7 +71,7 @@ class KeyCache:
         self._refreshing: dict[str, asyncio.Task[None]] = {}
         self._wanted_at: dict[str, float] = {}
 
-    def find(self, url: str, kid: str) -> PyJWK | KeyFault:
+    def find(self, url: str, kid: str) -> "PyJWK | KeyFault":
         """Return a key as `KeyLookup` defines."""
         if url not in self._allowed:
             return KeyFault.FORBIDDEN_ISSUER
@@ -133,8 +136,10 @@ class KeyCache:
         return entry
 
 
-def read_keys(text: str) -> dict[str, PyJWK]:
+def read_keys(text: str) -> "dict[str, PyJWK]":
     """Return the public keys for signatures in a JSON Web Key Set, by `kid`. Unusable keys are left out."""
+    from jwt import PyJWK, PyJWTError  # with it comes `cryptography`
+
     keys: dict[str, PyJWK] = {}
     for each in json.loads(text)["keys"]:
         # PyJWT accepts symmetric keys, and raises other errors for `none`.
