@@ -53,9 +53,9 @@ class RefusedCalls:
         """Count a call, or note that its client knows the secret."""
         client = (subject, client_network(address))
         with self._lock:
-            began, count = self._read(client)
+            began, count = self._read(client) if is_refused else _KNOWS_SECRET
             self._counts.pop(client, None)
-            self._counts[client] = (began, count + 1) if is_refused else _KNOWS_SECRET
+            self._counts[client] = (began, count + 1)
             if len(self._counts) > MAX_CLIENTS:
                 del self._counts[next(iter(self._counts))]
 

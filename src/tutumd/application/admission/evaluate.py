@@ -256,8 +256,9 @@ def _fail(check: str, kind: VerdictKind, reason: Reason, *why: Reason) -> CheckR
 
 
 # Built once: most calls pass these checks.
-_SENDER_RIGHT = {preset: (Reason("sender-right", (preset,)),) for preset in PRESETS}
+_SENDER_RIGHT = {preset: _pass("verify", Reason("sender-right", (preset,))) for preset in PRESETS}
 _IS_EVENT = _pass("event", Reason("is-event"))
+_GO = Verdict()
 
 
 def _check_access(options: HandlerOptions, address: str, now: datetime) -> Iterator[CheckResult]:
@@ -286,7 +287,8 @@ def _check(options: HandlerOptions, call: CallInput) -> Iterator[CheckResult]:
         if isinstance(found, Reason):
             yield _fail("verify", VerdictKind.UNAUTHORIZED, found)
         else:
-            yield CheckResult("verify", _SENDER_RIGHT[options.verify.preset], identity=found)
+            passed = _SENDER_RIGHT[options.verify.preset]
+            yield replace(passed, identity=found) if found else passed
     if options.reads_payload:
         skip = find_skip_reason(call.headers, call.payload)
         yield _fail("event", VerdictKind.SKIPPED, skip) if skip else _IS_EVENT
@@ -320,6 +322,8 @@ def _admit(options: HandlerOptions, call: CallInput, identity: Identity | None) 
     # Anybody who knows the URL could name a commit. A signed payload comes from the forge.
     revision = identity.revision if identity else find_revision(call.payload) if options.verify else None
     if options.pass_body is None:
+        if not (tag or revision or identity):
+            return _GO
         return Verdict(tag=tag, revision=revision, identity=identity)
     text, note = _to_variable(call.body)
     # None removes the variable: new containers are copies of earlier ones, which may have the body of an earlier call.
