@@ -6,7 +6,7 @@ call queues an action that nothing holds, or joins an action that is due and doe
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
@@ -103,7 +103,7 @@ EXCEPTION WHEN no_data_found THEN
 END $$
 """  # noqa: S608 (parts of statements)
 
-_STORE = "SELECT store_plain_calls(%s, %s, %s, %s, %s, %s)"
+_STORE = "SELECT store_plain_calls($1, $2, $3, $4, $5, $6)"
 # The commit of this statement waits for a transaction that stores the batch. After it, none can store the batch.
 _FENCE = sa.text(
     "INSERT INTO stored_batches (key, number, results, fenced, stored) VALUES (:key, 0, '[]', true, :stored) "
@@ -133,10 +133,10 @@ class PlainCalls:
         self._number += 1
         now_us = microseconds(now)
         rows = [new_delivery(call, call.handler_uuid, WITHOUT_OPTIONS, now_us, self._budget) for call in calls]
-        service_uuids, handler_uuids = [call.service_uuid for call in calls], [call.handler_uuid for call in calls]
-        arguments = (service_uuids, handler_uuids, json.dumps(rows), now_us, self._key, self._number)
+        arrays = (_array(call.service_uuid for call in calls), _array(call.handler_uuid for call in calls))
+        arguments = (*arrays, json.dumps(rows), str(now_us), self._key, str(self._number))
         try:
-            stored = self._database.execute_alone(_STORE, arguments)
+            stored = json.loads(self._database.execute_alone(_STORE, arguments) or "null")
         except ConnectionLostError:
             stored = self._find_stored(now_us)
             if stored is None:
@@ -166,3 +166,7 @@ class PlainCalls:
                 last, results = connection.execute(_FENCE, {"key": key, "stored": now_us}).one()
                 return results if last == number else None
         raise UnavailableError(UNCERTAIN)
+
+
+def _array(uuids: Iterable[str]) -> str:
+    return f"{{{','.join(uuids)}}}"

@@ -109,15 +109,17 @@ class Database:
             if transaction is None or not self.dialect.was_committed(self.read, transaction):
                 raise
 
-    def execute_alone(self, statement: str, parameters: Sequence[Any]) -> Any:
-        """Execute one statement on PostgreSQL as a transaction of its own, in one round trip, and return its value.
+    def execute_alone(self, statement: str, parameters: Sequence[str]) -> str | None:
+        """Execute one statement on PostgreSQL as a transaction of its own, in one round trip, and return its value as
+        text. Parameters are `$1`, `$2`, ….
 
         Raises:
             ConnectionLostError: The transaction may be committed.
             UnavailableError: The transaction was not committed.
         """
         with self._reported_faults(), self._engine.connect() as connection:
-            return driver_of(connection).execute_alone(statement, parameters)
+            value: str | None = driver_of(connection).execute_alone(statement, parameters)
+            return value
 
     @contextmanager
     def _reported_faults(self) -> Iterator[None]:

@@ -5,13 +5,15 @@ server.
 """
 
 import select
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from typing import Any
 
 import sqlalchemy as sa
 from psycopg import Connection, Cursor, Error, Pipeline
 from psycopg.abc import Params
-from psycopg.errors import PipelineAborted
+from psycopg.errors import PipelineAborted, error_from_result
+from psycopg.pq import ExecStatus
 
 from tutumd.store.sql import postgres
 from tutumd.store.sql.dialect import driver_of
@@ -78,15 +80,21 @@ class PipelinedConnection(Connection[Any]):
             if asked is not None:
                 (self.number,) = asked.fetchone() or (None,)
 
-    def execute_alone(self, query: str, params: Params) -> Any:
-        """Execute a statement as a transaction of its own, and return its value."""
+    def execute_alone(self, query: str, params: Sequence[str]) -> str | None:
+        """Execute a statement as a transaction of its own, and return its value.
+
+        Without a cursor, which takes a tenth of the time of a call that is alone on its connection.
+        """
         try:
-            row = Cursor(self).execute(query, params).fetchone()
+            result = self.pgconn.exec_params(query.encode(), [param.encode() for param in params])
+            if result.status != ExecStatus.TUPLES_OK:
+                raise error_from_result(result)
         except Error as error:
             raise sa.exc.DBAPIError.instance(
                 query, None, error, Error, hide_parameters=True, connection_invalidated=self.closed
             ) from error
-        return row and row[0]
+        value = result.get_value(0, 0)
+        return None if value is None else value.decode()
 
     def commit(self) -> None:
         """Commit, together with the deferred statements."""
