@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from tests.support.postgres_bed import PostgresBed
 from tests.support.postgres_proxy import PostgresProxy
 from tests.support.stores import StoreBed, call, snapshot
+from tests.support.waiting import wait_until
 from tutumd.errors import UnavailableError
 from tutumd.model import Accepted, Call
 from tutumd.ports.intake import CallResult
@@ -63,6 +64,21 @@ def test_plain_calls_store_the_same_as_calls_of_a_larger_batch(bed: StoreBed) ->
     assert rows(bed, actions, web.service_uuid) == rows(bed, actions, db.service_uuid)
     plain_rows = rows(bed, deliveries, web.service_uuid)
     assert rows(bed, deliveries, db.service_uuid)[:MAX_CALLS] == plain_rows[:MAX_CALLS]
+
+
+@pytest.mark.parametrize("number", [1, MAX_CALLS + 1])
+def test_the_connection_of_the_intake_is_replaced_if_the_server_has_closed_it(
+    bed: StoreBed, postgres_bed: PostgresBed, number: int
+) -> None:
+    sent = call(bed.handler("web"))
+    store(bed, [sent] * number)
+    kept = bed.intake._connection
+    assert kept is not None
+    postgres_bed.query(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'tutumd'"
+    )
+    wait_until(lambda: not bed.database.dialect.is_open(kept), "the connection is closed")
+    store(bed, [sent] * number)
 
 
 @pytest.mark.parametrize("loses", ["request", "response"])

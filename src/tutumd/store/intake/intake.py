@@ -120,12 +120,14 @@ class SqlIntake(Intake):
         return results
 
     def _store(self, calls: Sequence[Call], lock_error: LockedError | None) -> Sequence[CallResult]:
+        if self._connection is not None and not self._database.dialect.is_open(self._connection):
+            self._disconnect()
+        if self._connection is None:
+            self._connection = self._database.connect()
         if self._plain is not None and calls and lock_error is None:
-            accepted = self._plain.store(calls, self._clock())
+            accepted = self._plain.store(self._connection, calls, self._clock())
             if accepted is not None:
                 return accepted
-        if self._cache is not None and self._connection is None:
-            self._connection = self._database.connect()
         locked: set[str] = set()
         with self._wakeup.write(self._database, self._connection) as (connection, woken):
             if lock_error:
@@ -165,6 +167,7 @@ class SqlIntake(Intake):
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(sa.exc.SQLAlchemyError):  # closing a broken connection may fail, and the writer must survive
+                connection.detach()  # a pool that was disposed of meanwhile would not close it
                 connection.close()
 
 

@@ -120,7 +120,7 @@ class PlainCalls:
         self._budget = budget
         self._key, self._number = "", MAX_BATCHES
 
-    def store(self, calls: Sequence[Call], now: datetime) -> list[Accepted] | None:
+    def store(self, connection: sa.Connection, calls: Sequence[Call], now: datetime) -> list[Accepted] | None:
         """Store a batch and return its results; None: nothing was stored, because a call may not be plain."""
         may_be_plain = (
             not call.has_tag_param and (call.key, call.evaluation) == (None, None) and call.service_uuid
@@ -136,7 +136,7 @@ class PlainCalls:
         arrays = (_array(call.service_uuid for call in calls), _array(call.handler_uuid for call in calls))
         arguments = (*arrays, json.dumps(rows), str(now_us), self._key, str(self._number))
         try:
-            stored = json.loads(self._database.execute_alone(_STORE, arguments) or "null")
+            stored = json.loads(self._database.execute_alone(connection, _STORE, arguments) or "null")
         except ConnectionLostError:
             stored = self._find_stored(now_us)
             if stored is None:

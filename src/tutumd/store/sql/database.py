@@ -72,7 +72,6 @@ class Database:
         """Open a connection for repeated use with `write`. The caller closes it, also after a failure."""
         with self._reported_faults():
             connection = self._writer.connect()
-            connection.detach()  # the pool must not reuse a connection with a large cache
             self.dialect.prepare_writer(connection)
             return connection
 
@@ -109,7 +108,7 @@ class Database:
             if transaction is None or not self.dialect.was_committed(self.read, transaction):
                 raise
 
-    def execute_alone(self, statement: str, parameters: Sequence[str]) -> str | None:
+    def execute_alone(self, on: sa.Connection, statement: str, parameters: Sequence[str]) -> str | None:
         """Execute one statement on PostgreSQL as a transaction of its own, in one round trip, and return its value as
         text. Parameters are `$1`, `$2`, ….
 
@@ -117,8 +116,8 @@ class Database:
             ConnectionLostError: The transaction may be committed.
             UnavailableError: The transaction was not committed.
         """
-        with self._reported_faults(), self._engine.connect() as connection:
-            value: str | None = driver_of(connection).execute_alone(statement, parameters)
+        with self._reported_faults():
+            value: str | None = driver_of(on).execute_alone(statement, parameters)
             return value
 
     @contextmanager

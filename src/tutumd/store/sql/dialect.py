@@ -55,6 +55,10 @@ class Dialect:
     def prepare_writer(self, connection: sa.Connection) -> None:
         """Prepare a connection that its holder keeps and often uses to write."""
 
+    def is_open(self, connection: sa.Connection) -> bool:
+        """Return whether such a connection is still open."""
+        return True
+
     def turn(self) -> AbstractContextManager[None]:
         """Keep other threads of this process from writing, if the database has a single writer."""
         return nullcontext()

@@ -69,6 +69,9 @@ class Postgres(Dialect):
         # First: SQLAlchemy's own inspection of the server fails on a text without an encoding.
         sa.event.listen(engine, "connect", _prepare, insert=True)
 
+    def is_open(self, connection: sa.Connection) -> bool:
+        return bool(driver_of(connection).is_open())
+
     def before_commit(self, connection: sa.Connection) -> TransactionId | None:
         driver = driver_of(connection)
         number = driver.number or (connection.scalar(_TRANSACTION_NUMBER) if driver.deferred else None)

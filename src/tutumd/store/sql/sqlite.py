@@ -60,6 +60,7 @@ class Sqlite(Dialect):
         sa.event.listen(engine, "close_detached", self._connections.discard)
 
     def prepare_writer(self, connection: sa.Connection) -> None:
+        connection.detach()  # the pool must not reuse a connection with a large cache
         connection.connection.cursor().execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
 
     def turn(self) -> AbstractContextManager[None]:
