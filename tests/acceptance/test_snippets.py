@@ -18,7 +18,8 @@ def call_of(scripted: Scripted) -> CallInput:
     [(_, path, headers, body)] = scripted.requests
     query = parse_qsl(urlsplit(path).query)
     now = datetime.now(UTC)
-    return CallInput(headers=list(headers.items()), query=query, body=body.encode(), address="127.0.0.1", now=now)
+    lower = [(name.lower(), value) for name, value in headers.items()]
+    return CallInput(headers=lower, query=query, body=body.encode(), address="127.0.0.1", now=now)
 
 
 def run(text: str, secret: str) -> None:

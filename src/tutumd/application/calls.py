@@ -6,10 +6,20 @@ import re
 import struct
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime
+from typing import NamedTuple
 
 from tutumd.application.admission.encryption import PlaceholderCipher, SecretCipher
-from tutumd.application.admission.evaluate import CallInput, VerdictKind, evaluate, find_closed_reason, read_stored
+from tutumd.application.admission.evaluate import (
+    ADMITTED,
+    CallInput,
+    Verdict,
+    VerdictKind,
+    evaluate,
+    find_closed_reason,
+    read_stored,
+)
 from tutumd.application.admission.fields import DEFAULTS, HandlerOptions
 from tutumd.application.admission.filters import find_pushed
 from tutumd.application.admission.tags import choose_pushed_tag
@@ -37,7 +47,14 @@ _MAX_WITHOUT_OPTIONS = 100_000
 """An entry takes about 150 bytes. A call of a handler that is not cached costs a lookup: four times as much time."""
 _MAX_AGE_S = 1200.0
 
-Remembered = tuple[HandlerOptions, int]  # and their version
+
+class Remembered(NamedTuple):
+    """Options of a handler and their version, and the evaluation that most of its calls share, if it is known."""
+
+    options: HandlerOptions
+    version: int
+    admitted: Evaluation | None = None
+
 
 StoreCall = Callable[[Call], Awaitable[CallResult]]
 EvaluateCall = Callable[[EvaluationNeeded], Awaitable[Call]]
@@ -76,17 +93,26 @@ async def accept(
     return call, result
 
 
-def evaluate_call(options: HandlerOptions, version: int, call_input: CallInput) -> Evaluation:
+def evaluate_call(remembered: Remembered, call_input: CallInput) -> Evaluation:
     """Return the evaluation of a call by its handler's options. The store makes the final decision.
 
     Raises:
         ClosedError: The handler cannot be called now, or not from this address.
     """
+    options, version, admitted = remembered
     verdict = evaluate(options, call_input)
-    kind, reason = verdict.kind, verdict.reason
-    if reason and kind is VerdictKind.NOT_FOUND:
-        raise ClosedError(reason)
+    if verdict.reason and verdict.kind is VerdictKind.NOT_FOUND:
+        raise ClosedError(verdict.reason)
     pushed = find_pushed(options.image, call_input.push) if options.image else ()
+    if verdict is ADMITTED and admitted and not pushed:
+        return admitted
+    return _evaluation(options, version, verdict, pushed)
+
+
+def _evaluation(
+    options: HandlerOptions, version: int, verdict: Verdict, pushed: tuple[tuple[str, str], ...] = ()
+) -> Evaluation:
+    kind, reason = verdict.kind, verdict.reason
     return Evaluation(
         version=version,
         skip=reason if kind is VerdictKind.SKIPPED else None,
@@ -130,21 +156,24 @@ class AdmissionCache:
         Handlers with `max_uses` are always looked up: a call to a used-up handler must not cost an HMAC.
         """
         remembered = self._without_options.get(hash(path)) or self._find(path)
-        return None if remembered is None or remembered[0].max_uses is not None else remembered
+        return None if remembered is None or remembered.options.max_uses is not None else remembered
 
     def read(self, path: HandlerPath, needed: EvaluationNeeded) -> HandlerOptions:
         """Return the options of a handler. Raises SettingsError if the key does not decrypt their secrets."""
         remembered = self._find(path)
-        if remembered is not None and remembered[1] == needed.version:
-            return remembered[0]
+        if remembered is not None and remembered.version == needed.version:
+            return remembered.options
         self.remove(path)
         options = read_stored(needed.options, self._cipher)
         if needed.options:
-            self._entries[path] = self._monotonic() + _MAX_AGE_S, (options, needed.version)
+            admitted = _evaluation(options, needed.version, ADMITTED)
+            is_plain = admitted == Evaluation(version=needed.version, verified=admitted.verified)
+            remembered = Remembered(options, needed.version, replace(admitted, is_plain=is_plain))
+            self._entries[path] = self._monotonic() + _MAX_AGE_S, remembered
         else:
             if len(self._without_options) >= _MAX_WITHOUT_OPTIONS:
                 self._without_options.clear()
-            self._without_options[hash(path)] = DEFAULTS, needed.version
+            self._without_options[hash(path)] = Remembered(DEFAULTS, needed.version)
         return options
 
     def remove(self, path: HandlerPath) -> None:

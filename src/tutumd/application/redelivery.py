@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 
 from tutumd.application.admission.encryption import SecretCipher
 from tutumd.application.admission.evaluate import CallInput, Trial, explain, read_stored
-from tutumd.application.calls import AdmissionCache, StoreCall, accept, evaluate_call
+from tutumd.application.calls import AdmissionCache, Remembered, StoreCall, accept, evaluate_call
 from tutumd.errors import ConflictError, InvalidInputError, NotFoundError, Reason
 from tutumd.model import Call, Delivery, EvaluationNeeded, Handler, Origin, User
 from tutumd.ports import Store, Stored
@@ -55,7 +55,7 @@ async def redeliver(
 
     async def evaluate(needed: EvaluationNeeded) -> Call:
         options = replace(cache.read(call.handler_path, needed), verify=None, allow_from=())
-        evaluation = await to_thread(evaluate_call, options, needed.version, call_input)
+        evaluation = await to_thread(evaluate_call, Remembered(options, needed.version), call_input)
         # The sender of the delivery was verified when it arrived.
         missing = ", ".join(map(str, delivery.content.get("left_out", ())))
         notes = (*evaluation.notes, Reason("not-stored", (missing,))) if missing else evaluation.notes
@@ -78,7 +78,7 @@ def read_input(delivery: Delivery, address: str, now: datetime) -> CallInput:
     content = delivery.content
     text = str(content.get("body", ""))
     return CallInput(
-        headers=[(str(name), str(value)) for name, value in content.get("headers", ())],
+        headers=[(str(name).lower(), str(value)) for name, value in content.get("headers", ())],
         query=parse_qsl(str(content.get("query", "")), keep_blank_values=True),
         body=base64.b64decode(text) if content.get("is_base64") else text.encode(),
         address=address,
@@ -122,7 +122,7 @@ def parse_headers(text: str) -> list[tuple[str, str]]:
         name, found, value = line.partition(":")
         if not found or not name.strip():
             raise InvalidInputError(f"headers must be lines such as X-GitHub-Event: push, got {line[:60]!r}")
-        headers.append((name.strip(), value.strip()))
+        headers.append((name.strip().lower(), value.strip()))
     return headers
 
 

@@ -26,6 +26,20 @@ def test_a_call_is_stored_only_if_it_was_evaluated_with_the_present_options(bed:
     assert [outcome for outcome, _ in bed.outcomes(handler)] == ["queued"]
 
 
+def test_a_call_that_joins_is_stored_only_if_it_was_evaluated_with_the_present_options(bed: StoreBed) -> None:
+    handler = bed.handler("web", show_log=True)
+    first = bed.send(handler)
+    assert isinstance(first, EvaluationNeeded)
+    admitted = Evaluation(version=first.version, verified=True, is_plain=True)
+    queued = bed.accepted(handler, admitted)
+    assert bed.accepted(handler, admitted).action_uuid == queued.action_uuid
+    bed.store.change_handler(
+        bed.admin, handler.service_uuid, handler.uuid, lambda old: NewHandler(name=old.name, options={"debounce": 6})
+    )
+    assert isinstance(bed.send(handler, admitted), EvaluationNeeded)
+    assert [outcome for outcome, _ in bed.outcomes(handler)] == ["queued", "joined"]
+
+
 def test_a_call_that_does_nothing_is_listed_with_its_reason(bed: StoreBed) -> None:
     handler = bed.handler("web", show_log=True)
     assert isinstance(bed.send(handler, bed.evaluate(handler, skip=Reason("another branch"))), NotQueued)

@@ -8,7 +8,7 @@ from tests.contract.store.test_groups import add_group, call_of, names, send
 from tests.support.stores import StoreBed, snapshot
 from tests.unit.application.admission.calls import payload
 from tutumd.application.admission.fields import DEFAULTS
-from tutumd.application.calls import evaluate_call
+from tutumd.application.calls import Remembered, evaluate_call
 from tutumd.errors import Reason
 from tutumd.model import Evaluation, NotQueued
 from tutumd.model.groups import GroupAccepted
@@ -72,19 +72,19 @@ def test_a_payload_reaches_the_services_of_its_image(bed: StoreBed, services: di
     options = replace(DEFAULTS, image="*")
     equal = [{"harbor-push", "harbor-cloudevents"}]  # their payloads name the same image
     for name in PUSHED:
-        (result,) = send(bed, call_of(group, evaluation=evaluate_call(options, 0, payload(name))))
+        (result,) = send(bed, call_of(group, evaluation=evaluate_call(Remembered(options, 0), payload(name))))
         same = next((each for each in equal if name in each), {name})
         assert isinstance(result, GroupAccepted), name
         assert names(result) == sorted(each for each in services if each.rstrip("0123456789") in same), name
     for name in NOTHING:
-        (skipped,) = send(bed, call_of(group, evaluation=evaluate_call(options, 0, payload(name))))
+        (skipped,) = send(bed, call_of(group, evaluation=evaluate_call(Remembered(options, 0), payload(name))))
         assert isinstance(skipped, NotQueued), name
 
 
 def test_a_glob_selects_repositories_and_never_widens_the_payload(bed: StoreBed, services: dict[str, str]) -> None:
     for glob, reached in (("ghcr.io/octo-org/*", True), ("ghcr.io/octo-org/app", True), ("ghcr.io/me/*", False)):
         group, options = add_group(bed, image=glob), replace(DEFAULTS, image=glob)
-        (result,) = send(bed, call_of(group, evaluation=evaluate_call(options, 0, payload("ghcr-package"))))
+        (result,) = send(bed, call_of(group, evaluation=evaluate_call(Remembered(options, 0), payload("ghcr-package"))))
         assert isinstance(result, GroupAccepted if reached else NotQueued), glob
         assert not isinstance(result, NotQueued) or result.skip == Reason("no-pushed-image")
         assert not isinstance(result, GroupAccepted) or names(result) == ["ghcr-package0"]

@@ -71,7 +71,7 @@ def test_what_was_not_stored_is_said(content: dict[str, Any], note: str) -> None
 
 
 def test_headers_and_queries_are_read_from_text() -> None:
-    assert parse_headers("A: b:c\r\n\r\n  X-Y :\n") == [("A", "b:c"), ("X-Y", "")]
+    assert parse_headers("A: b:c\r\n\r\n  X-Y :\n") == [("a", "b:c"), ("x-y", "")]
     assert parse_query_text(" ?tag=v2&a=%20&b ") == [("tag", "v2"), ("a", " "), ("b", "")]
 
 

@@ -8,7 +8,7 @@ from tests.unit.application.made_handlers import NOW
 from tests.unit.worker.fakes import FakeClock
 from tutumd.application import calls
 from tutumd.application.admission.encryption import SecretCipher, make_key
-from tutumd.application.admission.evaluate import read_stored
+from tutumd.application.admission.evaluate import parse_options, read_stored, write_stored
 from tutumd.errors import ClosedError
 from tutumd.model import EvaluationNeeded
 
@@ -62,6 +62,29 @@ def test_the_oldest_are_dropped_beyond_the_limit(cache: calls.AdmissionCache) ->
     remembered = [handler for handler in handlers if cache.recall(("s", handler))]
     assert remembered == handlers[-len(remembered) :]
     assert 1_000 < len(remembered) < len(handlers)
+
+
+@pytest.mark.parametrize(
+    ("options", "is_plain"),
+    [
+        ({"verify": {"preset": "token", "secrets": ["s3cret"]}}, True),
+        ({"allow_from": ["192.0.2.0/24"], "filter": "body.a", "show_log": True}, True),
+        ({"debounce": 5}, False),
+        ({"rate_limit": "5/minute"}, False),
+        ({"max_containers": 3}, False),
+        ({"skip_unchanged": False}, False),
+        ({"rollback_hold": False}, False),
+    ],
+)
+def test_options_are_plain_if_they_only_decide_on_admission(options: dict[str, object], is_plain: bool) -> None:
+    cipher = SecretCipher([make_key()])
+    stored = write_stored(parse_options(options, NOW), cipher)
+    cache = calls.AdmissionCache(cipher)
+    cache.read(("s", "h"), EvaluationNeeded(options=stored, version=7))
+    remembered = cache.recall(("s", "h"))
+    assert remembered
+    assert remembered.admitted
+    assert (remembered.admitted.version, remembered.admitted.is_plain) == (7, is_plain)
 
 
 @pytest.mark.parametrize("options", [{"enabled": False}, {"max_uses": 1}])

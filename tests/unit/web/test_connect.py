@@ -204,4 +204,6 @@ def sign(call: CallInput, document: dict[str, Any], secret: str = SECRET) -> Cal
     if not verify:
         return call
     name, value = headers[verify["preset"]]
-    return replace(call, headers=[*(header for header in call.headers if header[0] != name), (name, value)])
+    return replace(
+        call, headers=[*(header for header in call.headers if header[0] != name.lower()), (name.lower(), value)]
+    )

@@ -258,7 +258,8 @@ def _fail(check: str, kind: VerdictKind, reason: Reason, *why: Reason) -> CheckR
 # Built once: most calls pass these checks.
 _SENDER_RIGHT = {preset: _pass("verify", Reason("sender-right", (preset,))) for preset in PRESETS}
 _IS_EVENT = _pass("event", Reason("is-event"))
-_GO = Verdict()
+ADMITTED = Verdict()
+"""The verdict on most calls: no tag, no variable, no commit."""
 
 
 def _check_access(options: HandlerOptions, address: str, now: datetime) -> Iterator[CheckResult]:
@@ -314,7 +315,8 @@ def _check_sender(verification: Verification, call: CallInput) -> Identity | Rea
 
 def _admit(options: HandlerOptions, call: CallInput, identity: Identity | None) -> Verdict:
     try:
-        tag = choose_tag(options.tag, call.query, partial(call.document, options))
+        has_tag = options.tag is not None or call.query
+        tag = choose_tag(options.tag, call.query, partial(call.document, options)) if has_tag else None
     except InvalidInputError as error:
         return Verdict(kind=VerdictKind.INVALID, reason=Reason("invalid", (str(error),)))
     if isinstance(tag, Reason):
@@ -323,7 +325,7 @@ def _admit(options: HandlerOptions, call: CallInput, identity: Identity | None) 
     revision = identity.revision if identity else find_revision(call.payload) if options.verify else None
     if options.pass_body is None:
         if not (tag or revision or identity):
-            return _GO
+            return ADMITTED
         return Verdict(tag=tag, revision=revision, identity=identity)
     text, note = _to_variable(call.body)
     # None removes the variable: new containers are copies of earlier ones, which may have the body of an earlier call.

@@ -118,7 +118,8 @@ def _parse_json(body: bytes) -> Any:
     if opened + body.count(b",") > MAX_VALUES:
         return None
     try:
-        document = _DECODER.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
+        encoding = "ascii" if body.isascii() and b"\0" not in body else json.detect_encoding(body)
+        document = _DECODER.decode(body.decode(encoding, "surrogatepass"))
     except (ValueError, RecursionError):
         return None
     # A body with so few brackets, such as most bodies, cannot be nested deeper.
@@ -135,8 +136,11 @@ def _parse_form(body: bytes) -> Any:
 
 
 def _event(headers: Headers) -> str:
-    firsts = {name.lower(): value for name, value in reversed(headers)}
-    return next((firsts[name] for name in _EVENT_NAMES if name in firsts), "").strip()[:100]
+    firsts = dict(reversed(headers))
+    for name in _EVENT_NAMES:
+        if name in firsts:
+            return firsts[name].strip()[:100]
+    return ""
 
 
 def _skip_reason(event: str, body: dict[str, Any]) -> Reason | None:

@@ -134,19 +134,22 @@ class Coalescer:
         handler = self._handlers.get(call.handler_uuid)
         if handler is None or handler.service_uuid != call.service_uuid:
             return NotFoundError(NOT_FOUND)
+        evaluation = call.evaluation
+        is_plain = (
+            evaluation.is_plain and evaluation.version == handler.version if evaluation else handler.options == "{}"
+        )
         if (
             handler.action_seq
-            and handler.options == "{}"
-            and call.evaluation is None
+            and is_plain
             and not call.has_tag_param
             and call.key is None
             and handler.uuid == call.handler_uuid
             and (handler.debounced_until or 0) <= self._now
             and not handler.action_skips
         ):
-            # Most calls of a burst: the handler has no options, and no debounce holds its action.
+            # Most calls of a burst: options have no effect on the call, and no debounce holds its action.
             before = self._add_amount(call, handler, handler.action_seq, None)
-            self._add_delivery(call, handler, WITHOUT_OPTIONS, handler.action_seq, _JOINED, "", before)
+            self._add_delivery(call, handler, evaluation or WITHOUT_OPTIONS, handler.action_seq, _JOINED, "", before)
             return _accepted(handler, str(handler.action_uuid), handler.action_seq, before)
         return self._add_with_all_checks(call, handler)
 
@@ -300,6 +303,8 @@ class Coalescer:
         self, action: int | str, handler: CalledHandler, opened: dict[str, Any] | None, evaluation: Evaluation
     ) -> None:
         """Move the end of a debounce that lasts: a debounced call holds the action longer, any other call ends it."""
+        if not handler.debounced_until and action not in self.debounces:
+            return
         end = from_microseconds(handler.debounced_until or 0)
         now = from_microseconds(self._now)
         if (self.debounces.get(action, end) or now) <= now:

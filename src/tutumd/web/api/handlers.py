@@ -144,7 +144,7 @@ def try_handler(web: Web, viewer: Caller, owner: Owner, handler_uuid: HandlerUui
     return explain(
         read_stored(handler.options, web.cipher),
         CallInput(
-            headers=list(sent["headers"].items()),
+            headers=[(name.lower(), value) for name, value in sent["headers"].items()],
             query=list(sent["query"].items()),
             body=text.encode(),
             address=sent["address"],

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from json.encoder import encode_basestring
 from urllib.parse import parse_qsl
 
 import anyio.to_thread
@@ -54,6 +55,9 @@ WAIT_STATUSES = {ActionState.SUCCESS: 200, ActionState.FAILED: 502, ActionState.
 LOG_PAUSE_S = 1.0
 """Only one call of a handler is logged in this period if the store does not accept its calls."""
 MAX_REFUSED = 1_000
+
+_DECIDED = (Accepted, NotQueued, TooManyCallsError)
+"""Results of calls whose sender is known to be authentic or not."""
 
 encode_json = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
 
@@ -119,8 +123,8 @@ class CallEndpoint:
         remembered = context.admission_cache.recall(path)
         if remembered is not None:
             address = context.read_origin(scope).address
-            is_closed = find_closed_reason(remembered[0], address, now)
-            if not is_closed and not self._is_limited(remembered[0], path[1], address):
+            is_closed = find_closed_reason(remembered.options, address, now)
+            if not is_closed and not self._is_limited(remembered.options, path[1], address):
                 return None
         try:
             needed = await self._lookups.find(path)
@@ -210,7 +214,7 @@ class CallEndpoint:
         context, evaluation = self._context, call.evaluation
         if isinstance(result, NotFoundError):
             context.admission_cache.remove(call.handler_path)
-        if evaluation and evaluation.verified and isinstance(result, Accepted | NotQueued | TooManyCallsError):
+        if evaluation and evaluation.verified and isinstance(result, _DECIDED):
             context.refused_calls.record(call.handler_uuid, call.origin.address, is_refused=bool(evaluation.refuse))
 
     def judge_now(
@@ -221,11 +225,11 @@ class CallEndpoint:
         Raises:
             ClosedError: These options close the handler, so it must be looked up.
         """
-        options, version = remembered
+        options = remembered.options
         call_input = self._make_input(scope, body, address)
         if is_heavy(options, call_input) or self._is_limited(options, handler_uuid, address):
             return None
-        evaluation = evaluate_call(options, version, call_input)
+        evaluation = evaluate_call(remembered, call_input)
         return None if _needs_keys(evaluation) else evaluation
 
     def _is_limited(self, options: HandlerOptions, handler_uuid: str, address: str) -> bool:
@@ -244,7 +248,7 @@ class CallEndpoint:
             options = context.admission_cache.read_callable(path, needed, address, call_input.now)
             if options.verify is not None:
                 context.refused_calls.check(received.handler_uuid, address)
-            remembered = options, needed.version
+            remembered = Remembered(options, needed.version)
         call = await self._judge(received, call_input, remembered)
         for _ in range(2):  # a new process reads the stored keys first
             if refusal := _needs_keys(call.evaluation):
@@ -256,7 +260,7 @@ class CallEndpoint:
 
     async def _judge(self, received: Call, call_input: CallInput, remembered: Remembered | None) -> Call:
         work = partial(judge, received, call_input, remembered)
-        if is_heavy(remembered[0] if remembered else DEFAULTS, call_input):
+        if is_heavy(remembered.options if remembered else DEFAULTS, call_input):
             return await self._context.heavy_work.run(received.handler_path, len(call_input.body), work)
         return work()
 
@@ -290,11 +294,11 @@ def judge(received: Call, call_input: CallInput, remembered: Remembered | None) 
 
     Without options, the call has an evaluation only if the store needs one.
     """
-    options, version = remembered or (DEFAULTS, -1)
+    options = remembered.options if remembered else DEFAULTS
     has_tag_param = any(name == "tag" for name, _ in call_input.query)
     evaluation = None
     if remembered is not None and (options is not DEFAULTS or has_tag_param):
-        evaluation = evaluate_call(options, version, call_input)
+        evaluation = evaluate_call(remembered, call_input)
     content = redact_call(call_input.headers, call_input.query, call_input.body, options.verify)
     return replace(
         received,
@@ -332,7 +336,7 @@ def encode_accepted(context: WebContext, call: Call, accepted: Accepted | GroupA
     if isinstance(accepted, GroupAccepted):
         return _encode_group_accepted(context, call, accepted)
     uri = uris.handler_uri(call.service_uuid, call.handler_uuid)
-    name = "null" if accepted.name is None else encode_json(accepted.name)
+    name = "null" if accepted.name is None else encode_basestring(accepted.name)
     status_url = uris.uri("status", context.status_tokens.make(accepted.refer(call)))
     notes = list_notes(call, accepted)
     noted = f',"notes":{encode_json(notes)}' if notes else ""
@@ -344,7 +348,7 @@ def encode_accepted(context: WebContext, call: Call, accepted: Accepted | GroupA
         }
         noted += f",{encode_json(held)[1:-1]}"
     return (
-        f'{{"url":"{uri}call/","name":{name},"operation":"{accepted.operation.value}","resource_uri":"{uri}",'
+        f'{{"url":"{uri}call/","name":{name},"operation":"{accepted.operation}","resource_uri":"{uri}",'
         f'"uuid":"{call.handler_uuid}","action":"{uris.uri("action", accepted.action_uuid)}",'
         f'"status_url":"{status_url}"{noted}}}\n'
     ).encode()
@@ -383,8 +387,8 @@ def decode_headers(scope: Scope) -> list[tuple[str, str]]:
 
 def list_notes(call: Call, accepted: Accepted | GroupAccepted) -> list[str]:
     """Return the notes for the caller about its own call and about the service."""
-    of_service = accepted.notes if isinstance(accepted, Accepted) else ()
-    return [*map(write_reason, call.evaluation.notes if call.evaluation else ()), *of_service]
+    of_call = [write_reason(note) for note in call.evaluation.notes] if call.evaluation else []
+    return [*of_call, *accepted.notes] if isinstance(accepted, Accepted) else of_call
 
 
 def parse_path(service: str | None, handler: str) -> HandlerPath:

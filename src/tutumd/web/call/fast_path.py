@@ -54,6 +54,7 @@ HandleFast = Callable[[Scope, bytes, Respond], bool]
 
 NO_STORE = (b"cache-control", b"no-store")
 _JSON = (b"content-type", b"application/json")
+_ACCEPTED = (Accepted, GroupAccepted)
 _ACTION_HEADER = uris.ACTION_HEADER.lower().encode()
 
 
@@ -139,9 +140,9 @@ class FastPath:
                 return False
             containers = 1 if amount is None else parse_amount(amount)
             evaluation = None
-            if remembered[0] is not DEFAULTS:
+            if remembered.options is not DEFAULTS:
                 evaluation = self._endpoint.judge_now(scope, body, handler_path[1], parsed.origin.address, remembered)
-                if evaluation is None or has_secret(parsed, body, remembered[0].verify):
+                if evaluation is None or has_secret(parsed, body, remembered.options.verify):
                     return False
         except Exception:  # noqa: BLE001 (the endpoint raises the error again and reports it)
             return False
@@ -167,7 +168,7 @@ class FastPath:
 
         def on_result(result: CallResult) -> None:
             self._endpoint.settle(call, result)
-            if isinstance(result, Accepted | GroupAccepted):
+            if isinstance(result, _ACCEPTED):
                 self._header_cache.keep(parsed)
                 self._context.call_metrics.count(202, began)
                 content, uuid = encode_accepted(self._context, call, result), result.action_uuid
@@ -262,7 +263,8 @@ def has_secret(parsed: ParsedHeaders, body: bytes, verification: Verification | 
     if verification is None:
         return False
     is_kept = verification.header and not headers.is_secret(verification.header)
-    texts = [text for secret in verification.secrets for text in (secret.encode(), secret.encode("latin-1", "ignore"))]
+    secrets = verification.secrets
+    texts = {text for secret in secrets for text in (secret.encode(), secret.encode("latin-1", "ignore"))}
     return bool(is_kept) or any(text in parsed.visible or text in body for text in texts)
 
 

@@ -123,9 +123,10 @@ class BoundedProtocol(HttpToolsProtocol):
             self._events = 0
             self.parse(data)
             self.settle()
-            self._check_unwanted(len(data))
-            if self._is_unwanted or self._events >= TURN_EVENTS:
-                self.take_turn_later(TURN_PAUSE_S)
+            if self._unfinished_bytes or self._events >= TURN_EVENTS:
+                self._check_unwanted(len(data))
+                if self._is_unwanted or self._events >= TURN_EVENTS:
+                    self.take_turn_later(TURN_PAUSE_S)
 
     def parse_held(self) -> None:
         """Parse received data for one turn, until a request has to wait for the previous request."""

@@ -29,7 +29,8 @@ def received(
     address: str = "192.0.2.1",
     now: datetime = NOW,
 ) -> CallInput:
-    return CallInput(headers=headers or [], query=query or [], body=body, address=address, now=now)
+    lower = [(name.lower(), value) for name, value in headers or ()]
+    return CallInput(headers=lower, query=query or [], body=body, address=address, now=now)
 
 
 def payload(name: str, *, as_form: bool = False, query: list[tuple[str, str]] | None = None) -> CallInput:

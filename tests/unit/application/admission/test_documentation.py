@@ -86,5 +86,5 @@ def sign(call: CallInput, verify: dict[str, Any]) -> CallInput:
         ),
     }
     name, value = headers[verify["preset"]]
-    others = [header for header in call.headers if header[0] != name]
-    return replace(call, headers=[*others, (name, value)])
+    others = [header for header in call.headers if header[0] != name.lower()]
+    return replace(call, headers=[*others, (name.lower(), value)])

@@ -18,7 +18,7 @@ NOT_ALLOWED = Reason("address-not-allowed", ("192.0.2.1",))
 
 
 def signed(call: CallInput, secret: str = "s3cret") -> CallInput:
-    signature = ("X-Hub-Signature-256", "sha256=" + hex_hmac(secret, call.body))
+    signature = ("x-hub-signature-256", "sha256=" + hex_hmac(secret, call.body))
     return replace(call, headers=[*call.headers, signature])
 
 

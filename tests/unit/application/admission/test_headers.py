@@ -23,14 +23,14 @@ def test_the_key_of_a_recorded_delivery(name: str, key: str | None) -> None:
 
 @pytest.mark.parametrize(
     "header",
-    ["Idempotency-Key", "webhook-id", "X-GitHub-Delivery", "X-Gitea-Delivery", "X-Forgejo-Delivery", "X-Gogs-Delivery"],
+    ["idempotency-key", "webhook-id", "x-github-delivery", "x-gitea-delivery", "x-forgejo-delivery", "x-gogs-delivery"],
 )
 def test_headers_that_name_a_delivery(header: str) -> None:
-    assert delivery_key([("Accept", "*/*"), (header.upper(), " abc ")]) == f"{header.lower()}:abc"
+    assert delivery_key([("accept", "*/*"), (header, " abc ")]) == f"{header}:abc"
 
 
 def test_an_id_that_can_be_signed_comes_first_and_then_an_idempotency_key() -> None:
-    headers = [("X-GitHub-Delivery", "1"), ("Idempotency-Key", "2"), ("webhook-id", "3")]
+    headers = [("x-github-delivery", "1"), ("idempotency-key", "2"), ("webhook-id", "3")]
     assert delivery_key(headers) == "webhook-id:3"
     assert delivery_key(headers[:2]) == "idempotency-key:2"
 
@@ -39,10 +39,10 @@ def test_an_id_that_can_be_signed_comes_first_and_then_an_idempotency_key() -> N
     "headers",
     [
         [],
-        [("Idempotency-Key", "")],
-        [("Idempotency-Key", " ")],
-        [("Idempotency-Key", "a"), ("Idempotency-Key", "b")],
-        [("X-Gitlab-Event-UUID", "a"), ("X-Gitlab-Webhook-UUID", "b")],
+        [("idempotency-key", "")],
+        [("idempotency-key", " ")],
+        [("idempotency-key", "a"), ("idempotency-key", "b")],
+        [("x-gitlab-event-uuid", "a"), ("x-gitlab-webhook-uuid", "b")],
     ],
 )
 def test_a_call_that_names_no_delivery(headers: list[tuple[str, str]]) -> None:
@@ -51,12 +51,11 @@ def test_a_call_that_names_no_delivery(headers: list[tuple[str, str]]) -> None:
 
 @pytest.mark.parametrize("value", ["x" * 60_000, "ä", "a\tb", "\0", "\udcff"])
 def test_an_unusual_key_is_bounded_and_stays_distinct(value: str) -> None:
-    key = delivery_key([("Idempotency-Key", value)])
-    other = delivery_key([("Idempotency-Key", value + "1")])
+    key = delivery_key([("idempotency-key", value)])
+    other = delivery_key([("idempotency-key", value + "1")])
     assert key is not None
     assert other is not None
     assert key != other
-    assert key == delivery_key([("idempotency-key", value)])
     for text in (key, other):
         assert len(text) <= 200
         assert text.isascii()

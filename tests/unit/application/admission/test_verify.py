@@ -19,7 +19,8 @@ SECRET = "It's a Secret to Everybody"
 
 
 def check(fields: Mapping[str, object], headers: Headers, body: bytes = BODY, now: datetime = NOW) -> str | None:
-    problem = verify(parse_verification(dict(fields)), headers, body, now)
+    lower = [(name.lower(), value) for name, value in headers]
+    problem = verify(parse_verification(dict(fields)), lower, body, now)
     return problem and write_reason(problem)
 
 
