@@ -74,7 +74,7 @@ def targets(rows: dict[str, Row]) -> Iterator[Target]:
 def _targets(name: str, row: Row) -> Iterator[tuple[Any, ...]]:
     if name == START_FIRST:
         proxied, direct = requests(row.ours, NGINX), requests(row.ours, ALIAS)
-        yield "docker, start-first", seconds(row.ours), 12, " s"
+        yield "docker, start-first", seconds(row.ours), 10, " s"
         yield "… failed of 3,000 requests through nginx", proxied.failed * 3_000 / max(proxied.sent, 1), 0
         yield "… failed of 30,000 requests by alias", direct.failed * 30_000 / max(direct.sent, 1), 20
     elif name == FIXED_PORT:
@@ -85,7 +85,7 @@ def _targets(name: str, row: Row) -> Iterator[tuple[Any, ...]]:
         yield "docker, engine requests beside 500 containers", statistics.median(row.asked), 60
     elif name in (SWARM, SWARM_HEALTH):
         health = ", health check" if name == SWARM_HEALTH else ""
-        yield f"swarm, 2 tasks{health} ÷ the engine's command", row.ratio, 1.3 if health else 1.7
+        yield f"swarm, 2 tasks{health} ÷ the engine's command", row.ratio, 1.2 if health else 1.5
     elif name == KUBERNETES_PROBE:
         yield "kubernetes, readiness probe ÷ kubectl", row.ratio, 1.2
     elif name == KUBERNETES:
