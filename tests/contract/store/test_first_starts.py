@@ -14,7 +14,6 @@ from tutumd.errors import ConflictError
 from tutumd.model import Definition, EngineInfo
 from tutumd.store.queue.engine_sync import SYNC_BATCH
 from tutumd.store.queue.queue import SqlQueue
-from tutumd.store.sql import postgres
 from tutumd.store.sql.database import Database
 from tutumd.store.sql.wakeup import Wakeup
 from tutumd.store.store import SqlStore
@@ -66,13 +65,6 @@ def processes(database_url: str) -> Iterator[Processes]:
             stack.callback(database.close)
         upgrade(databases[0])
         yield Processes(databases, [SqlQueue(database, clock, Wakeup()) for database in databases])
-
-
-@pytest.fixture
-def patient_locks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a busy machine, others may hold a lock for longer than a server waits for it."""
-    monkeypatch.setattr(postgres, "LIMITS", postgres.LIMITS.replace("'2s'", "'1min'").replace("'20s'", "'1min'"))
-    assert postgres.LIMITS.count("'1min'") == 2
 
 
 @pytest.mark.usefixtures("patient_locks")

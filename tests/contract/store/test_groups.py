@@ -222,6 +222,7 @@ def test_a_repetition_gets_the_same_group_call(bed: StoreBed, database_url: str)
     assert accepted(bed, group, key="x:1").number > late.number
 
 
+@pytest.mark.usefixtures("patient_locks")
 def test_crossing_groups_and_plain_calls_do_not_deadlock(bed: StoreBed, database_url: str) -> None:
     bed.show(*(f"s{number}" for number in range(6)))
     members = [f"s{number}" for number in range(6)]
