@@ -91,7 +91,8 @@ class Evaluation:
         refuse: Reason why the call is not authentic; None if it is.
         invalid: Reason why the call is invalid and not stored; empty if it is valid.
         verified: Whether the handler verifies its senders.
-        is_plain: The options have no effect on the call beyond its admission. All other attributes have their defaults.
+        is_plain: The options have no effect on the call beyond its admission: all attributes but `version` and
+            `verified` have their defaults.
         variable: Name and value of an environment variable for the new containers; a value of None removes it.
         revision: Commit that a verified payload names, 40 or 64 lower-case hexadecimal digits; None: it names none.
         max_uses: Number of calls that the handler accepts in all.

@@ -46,7 +46,7 @@ def test_calls_claims_and_renewals_take_few_round_trips(bed: StoreBed, proxy: Po
         for each, _ in claims:
             bed.finish(each)
         costs.append((plain_call, call, claim, renewal))
-    # On a busy machine, the pool may check a connection that has been idle for long.
+    # The proxy counts the round trips of all connections: the lowest count of several rounds is the operation's own.
     plain_call, call, claim, renewal = map(min, zip(*costs, strict=True))
     assert plain_call == 1
     assert call <= 7

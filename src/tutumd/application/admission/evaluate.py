@@ -315,8 +315,7 @@ def _check_sender(verification: Verification, call: CallInput) -> Identity | Rea
 
 def _admit(options: HandlerOptions, call: CallInput, identity: Identity | None) -> Verdict:
     try:
-        has_tag = options.tag is not None or call.query
-        tag = choose_tag(options.tag, call.query, partial(call.document, options)) if has_tag else None
+        tag = choose_tag(options.tag, call.query, partial(call.document, options))
     except InvalidInputError as error:
         return Verdict(kind=VerdictKind.INVALID, reason=Reason("invalid", (str(error),)))
     if isinstance(tag, Reason):

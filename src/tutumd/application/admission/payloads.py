@@ -118,8 +118,7 @@ def _parse_json(body: bytes) -> Any:
     if opened + body.count(b",") > MAX_VALUES:
         return None
     try:
-        encoding = "ascii" if body.isascii() and b"\0" not in body else json.detect_encoding(body)
-        document = _DECODER.decode(body.decode(encoding, "surrogatepass"))
+        document = _DECODER.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
     except (ValueError, RecursionError):
         return None
     # A body with so few brackets, such as most bodies, cannot be nested deeper.
@@ -137,10 +136,7 @@ def _parse_form(body: bytes) -> Any:
 
 def _event(headers: Headers) -> str:
     firsts = dict(reversed(headers))
-    for name in _EVENT_NAMES:
-        if name in firsts:
-            return firsts[name].strip()[:100]
-    return ""
+    return next((firsts[name] for name in _EVENT_NAMES if name in firsts), "").strip()[:100]
 
 
 def _skip_reason(event: str, body: dict[str, Any]) -> Reason | None:

@@ -303,8 +303,6 @@ class Coalescer:
         self, action: int | str, handler: CalledHandler, opened: dict[str, Any] | None, evaluation: Evaluation
     ) -> None:
         """Move the end of a debounce that lasts: a debounced call holds the action longer, any other call ends it."""
-        if not handler.debounced_until and action not in self.debounces:
-            return
         end = from_microseconds(handler.debounced_until or 0)
         now = from_microseconds(self._now)
         if (self.debounces.get(action, end) or now) <= now:
