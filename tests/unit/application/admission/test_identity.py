@@ -4,8 +4,8 @@ import base64
 import hashlib
 import hmac
 import json
-import time
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from tests.support.identity_tokens import (
     public_jwk,
     sign,
 )
+from tests.support.work import work_of
 from tutumd.application.admission.identity import ALGORITHMS, MAX_TOKEN, Identity, KeyFault, check_token, read_caller
 from tutumd.application.admission.verify import Verification, parse_verification
 from tutumd.errors import Reason
@@ -271,14 +272,11 @@ def test_a_long_token_id_is_hashed() -> None:
         assert len(identity.key) <= 200
 
 
-def test_a_foreign_token_costs_less_than_a_millisecond() -> None:
+def test_a_foreign_token_costs_hardly_more_than_reading_it() -> None:
     keys = IssuerKeys()
     hostile = parse_verification({"preset": "oidc", "issuer": "github", "claims": {"repository": "me/" + "*a" * 90}})
-    for verification, repository, limit_s in ((VERIFY, "you/shop", 0.001), (hostile, "me/" + "a" * 900 + "b", 0.01)):
-        token, times = sign(claims_of(repository=repository, filler=[0] * 3000)), []
-        for _ in range(20):
-            began = time.process_time()
-            assert isinstance(check(token, verification, keys=keys), Reason)
-            times.append(time.process_time() - began)
-        assert min(times) < limit_s
+    for verification, repository, limit in ((VERIFY, "you/shop", 3), (hostile, "me/" + "a" * 900 + "b", 10)):
+        token = sign(claims_of(repository=repository, filler=[0] * 3000))
+        assert isinstance(check(token, verification, keys=keys), Reason)
+        assert work_of(partial(check, token, verification, keys=keys), rounds=20) < limit
     assert keys.asked == 0
