@@ -73,7 +73,7 @@ def test_a_redeploy_is_planned_whole() -> None:
         image=NEW.image,
         config={
             "Parallelism": 1,
-            "Delay": 6 * S // 5,
+            "Delay": S,
             "FailureAction": "rollback",
             "Monitor": 3 * S,
             "MaxFailureRatio": 0,
@@ -95,7 +95,7 @@ def test_a_redeploy_is_planned_whole() -> None:
         image_after=DIGEST,
         steps=(
             "start one task of the new image beside the service, without traffic, and wait until it has run for 3 s",
-            f"update the service to {NEW.image}, 1 task at a time and 1.2 s apart, "
+            f"update the service to {NEW.image}, 1 task at a time and 1 s apart, "
             "with a rollback if one does not run for 3 s",
             "follow it until every task is new and runs on a node that is ready",
             "restore the service's own update settings, which restarts nothing",

@@ -141,7 +141,7 @@ def test_the_steps_of_an_update_fit_the_deadline(
 
 def test_steps_of_a_probed_image_follow_each_other_sooner() -> None:
     config = specs.update_config(spec(replicas=2), order="start-first", stable_s=3, is_probed=True)
-    assert (config["Delay"], config["Monitor"]) == (1.2 * S, 3 * S)
+    assert (config["Delay"], config["Monitor"]) == (S, 3 * S)
 
 
 def test_a_time_limit_bounds_the_delays() -> None:

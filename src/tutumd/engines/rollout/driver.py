@@ -20,7 +20,7 @@ from tutumd.model import Outcome
 from tutumd.ports import Run
 
 # The pause between two looks grows while nothing changes.
-_SLOWER, _LONGEST_S = 1.1, 0.5
+_SLOWER, _LONGEST_S = 1.1, 0.3
 # The engine's view of a service at one moment.
 V = TypeVar("V")
 

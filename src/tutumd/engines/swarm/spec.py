@@ -26,7 +26,7 @@ NANO = 1_000_000_000
 # Approximate number of steps of an update without the user's own settings.
 _STEPS = 4
 # Pause between two steps of a probed image as a share of `stable_s`.
-_PROBED_PAUSE_SHARE = 0.4
+_PROBED_PAUSE_SHARE = 1 / 3
 # Limit for all pauses of one update as a share of its time limit, after which it would be undone.
 _MAX_DELAY_SHARE = 0.375
 
