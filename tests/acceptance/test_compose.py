@@ -191,7 +191,7 @@ def test_an_upgrade_under_calls_loses_none_and_hands_running_actions_over(host: 
             calls_s.wait(2)
             answers = json.loads(callers.communicate(timeout=240)[0])
             worker.wait(240)
-    assert {answer for answer, _ in answers} == {202}
+    assert [(answer, seconds) for answer, seconds in answers if answer != 202] == []
     longest = max(seconds for _, seconds in answers)
     assert longest < 30, "as long as Caddy keeps a request"
     assert "action was released" in (host.folder / "worker.log").read_text()

@@ -94,6 +94,21 @@ def test_readiness_names_engines_to_the_machine_itself_and_to_who_may_read_the_m
     assert readiness("198.51.100.1", context, ("authorization", "Bearer another")) == ("ready", False)
 
 
+@pytest.mark.parametrize(("failing_s", "database"), [(None, "ok"), (3.0, "unavailable")])
+def test_a_server_that_stops_says_so_without_its_database(failing_s: float | None, database: str) -> None:
+    class Failing(Engines):
+        def failing_s(self) -> float | None:
+            return failing_s
+
+    context = web_context(intake=Failing())  # a store that has no methods
+    context.is_stopping = True
+    ((status, _, body),) = ask(context, "/readyz", client=SERVER)
+    assert (status, json.loads(body)) == (
+        503,
+        {"status": "stopping", "database": database, "engines": {}, "worker": None, "notifier": "ok"},
+    )
+
+
 @pytest.mark.parametrize("start", ["", "/", "/tutum", "//tutum/", "/tutum/"])
 def test_no_response_of_the_api_is_kept_by_caches(start: str) -> None:
     context = web_context()

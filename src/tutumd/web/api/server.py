@@ -1,9 +1,10 @@
 """Routes about the server itself: credentials, health, readiness, and the metrics, which are disabled by default."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from tutumd.application import health
@@ -42,19 +43,28 @@ async def check_health() -> dict[str, str]:
     openapi_extra={"security": []},
     responses={503: {"model": health.Readiness, "description": "Calls are refused, or will be at once"}},
 )
-def check_readiness(web: Web, request: Request, response: Response) -> health.Readiness:
+async def check_readiness(web: Web, request: Request, response: Response) -> health.Readiness:
     """Check that actions are performed: `ready`, `degraded` (calls are stored, but some wait), or with a 503 `down` or
     `stopping`. `engines` is empty unless the client is on the same machine, or may read the metrics.
     """
-    readiness = health.check(
-        web.store, web.intake, web.clock, web.worker_state(), web.notifier_state(), web.notification_delay_s
-    )
     if web.is_stopping:
-        readiness = replace(readiness, status="stopping")
+        # Does not wait for the database: proxies have to know before the server stops.
+        database: Literal["ok", "unavailable"] = "ok" if web.intake.failing_s() is None else "unavailable"
+        readiness = health.Readiness(
+            status="stopping", database=database, engines={}, worker=web.worker_state(), notifier=web.notifier_state()
+        )
+    else:
+        readiness = await run_in_threadpool(_check_health, web)
     if not (web.is_local(request.scope) or may_scrape(web, request)):
         readiness = replace(readiness, engines={})
     response.status_code = 503 if readiness.status in ("down", "stopping") else 200
     return readiness
+
+
+def _check_health(web: WebContext) -> health.Readiness:
+    return health.check(
+        web.store, web.intake, web.clock, web.worker_state(), web.notifier_state(), web.notification_delay_s
+    )
 
 
 @router.get("/metrics", include_in_schema=False)
