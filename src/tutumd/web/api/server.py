@@ -47,24 +47,19 @@ async def check_readiness(web: Web, request: Request, response: Response) -> hea
     """Check that actions are performed: `ready`, `degraded` (calls are stored, but some wait), or with a 503 `down` or
     `stopping`. `engines` is empty unless the client is on the same machine, or may read the metrics.
     """
+    worker, notifier = web.worker_state(), web.notifier_state()
     if web.is_stopping:
         # Does not wait for the database: proxies have to know before the server stops.
         database: Literal["ok", "unavailable"] = "ok" if web.intake.failing_s() is None else "unavailable"
-        readiness = health.Readiness(
-            status="stopping", database=database, engines={}, worker=web.worker_state(), notifier=web.notifier_state()
-        )
+        readiness = health.Readiness(status="stopping", database=database, engines={}, worker=worker, notifier=notifier)
     else:
-        readiness = await run_in_threadpool(_check_health, web)
+        readiness = await run_in_threadpool(
+            health.check, web.store, web.intake, web.clock, worker, notifier, web.notification_delay_s
+        )
     if not (web.is_local(request.scope) or may_scrape(web, request)):
         readiness = replace(readiness, engines={})
     response.status_code = 503 if readiness.status in ("down", "stopping") else 200
     return readiness
-
-
-def _check_health(web: WebContext) -> health.Readiness:
-    return health.check(
-        web.store, web.intake, web.clock, web.worker_state(), web.notifier_state(), web.notification_delay_s
-    )
 
 
 @router.get("/metrics", include_in_schema=False)
